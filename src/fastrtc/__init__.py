@@ -1,0 +1,104 @@
+"""FastRTC: turns a Python function into a live voice line.
+
+The names below are imported when they are first used, so that ``import fastrtc`` is quick and
+loads no model, no codec and no web framework.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any, Final
+
+__version__: Final = "1.0.0.dev0"
+
+_HOMES: Final[dict[str, str]] = {
+    "AdditionalOutputs": "fastrtc.handlers.values",
+    "AlgoOptions": "fastrtc.turns.options",
+    "AppState": "fastrtc.handlers.reply_on_pause",
+    "AsyncStreamHandler": "fastrtc.handlers.base",
+    "AudioEmitType": "fastrtc.handlers.values",
+    "CloseStream": "fastrtc.handlers.values",
+    "Context": "fastrtc.context",
+    "ModelOptions": "fastrtc.models.vad.silero",
+    "PauseDetectionModel": "fastrtc.models.vad.silero",
+    "ReplyOnPause": "fastrtc.handlers.reply_on_pause",
+    "SileroVadOptions": "fastrtc.models.vad.silero",
+    "Stream": "fastrtc.stream",
+    "StreamHandler": "fastrtc.handlers.base",
+    "UIArgs": "fastrtc.stream",
+    "Warning": "fastrtc.errors",
+    "WebRTCError": "fastrtc.errors",
+    "aggregate_bytes_to_16bit": "fastrtc.audio.files",
+    "async_aggregate_bytes_to_16bit": "fastrtc.audio.files",
+    "audio_to_bytes": "fastrtc.audio.files",
+    "audio_to_file": "fastrtc.audio.files",
+    "audio_to_float32": "fastrtc.audio.convert",
+    "audio_to_int16": "fastrtc.audio.convert",
+    "get_cloudflare_turn_credentials": "fastrtc.turn_servers",
+    "get_cloudflare_turn_credentials_async": "fastrtc.turn_servers",
+    "get_current_context": "fastrtc.context",
+    "get_hf_turn_credentials": "fastrtc.turn_servers",
+    "get_hf_turn_credentials_async": "fastrtc.turn_servers",
+    "get_silero_model": "fastrtc.models.vad.silero",
+    "get_turn_credentials": "fastrtc.turn_servers",
+    "get_turn_credentials_async": "fastrtc.turn_servers",
+    "get_twilio_turn_credentials": "fastrtc.turn_servers",
+    "get_twilio_turn_credentials_async": "fastrtc.turn_servers",
+    "wait_for_item": "fastrtc.handlers.waiting",
+}
+
+__all__ = ["__version__", *sorted(_HOMES)]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'fastrtc' has no attribute {name!r}")
+    value = getattr(importlib.import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})
+
+
+if TYPE_CHECKING:
+    from fastrtc.audio.convert import audio_to_float32 as audio_to_float32
+    from fastrtc.audio.convert import audio_to_int16 as audio_to_int16
+    from fastrtc.audio.files import aggregate_bytes_to_16bit as aggregate_bytes_to_16bit
+    from fastrtc.audio.files import async_aggregate_bytes_to_16bit as async_aggregate_bytes_to_16bit
+    from fastrtc.audio.files import audio_to_bytes as audio_to_bytes
+    from fastrtc.audio.files import audio_to_file as audio_to_file
+    from fastrtc.context import Context as Context
+    from fastrtc.context import get_current_context as get_current_context
+    from fastrtc.errors import Warning as Warning
+    from fastrtc.errors import WebRTCError as WebRTCError
+    from fastrtc.handlers.base import AsyncStreamHandler as AsyncStreamHandler
+    from fastrtc.handlers.base import StreamHandler as StreamHandler
+    from fastrtc.handlers.reply_on_pause import AppState as AppState
+    from fastrtc.handlers.reply_on_pause import ReplyOnPause as ReplyOnPause
+    from fastrtc.handlers.values import AdditionalOutputs as AdditionalOutputs
+    from fastrtc.handlers.values import AudioEmitType as AudioEmitType
+    from fastrtc.handlers.values import CloseStream as CloseStream
+    from fastrtc.handlers.waiting import wait_for_item as wait_for_item
+    from fastrtc.models.vad.silero import ModelOptions as ModelOptions
+    from fastrtc.models.vad.silero import PauseDetectionModel as PauseDetectionModel
+    from fastrtc.models.vad.silero import SileroVadOptions as SileroVadOptions
+    from fastrtc.models.vad.silero import get_silero_model as get_silero_model
+    from fastrtc.stream import Stream as Stream
+    from fastrtc.stream import UIArgs as UIArgs
+    from fastrtc.turn_servers import (
+        get_cloudflare_turn_credentials as get_cloudflare_turn_credentials,
+    )
+    from fastrtc.turn_servers import (
+        get_cloudflare_turn_credentials_async as get_cloudflare_turn_credentials_async,
+    )
+    from fastrtc.turn_servers import get_hf_turn_credentials as get_hf_turn_credentials
+    from fastrtc.turn_servers import get_hf_turn_credentials_async as get_hf_turn_credentials_async
+    from fastrtc.turn_servers import get_turn_credentials as get_turn_credentials
+    from fastrtc.turn_servers import get_turn_credentials_async as get_turn_credentials_async
+    from fastrtc.turn_servers import get_twilio_turn_credentials as get_twilio_turn_credentials
+    from fastrtc.turn_servers import (
+        get_twilio_turn_credentials_async as get_twilio_turn_credentials_async,
+    )

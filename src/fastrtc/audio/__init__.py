@@ -1,0 +1,1 @@
+"""Sound as arrays: conversion, resampling, capture and playout. Imports nothing of ours."""

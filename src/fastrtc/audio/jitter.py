@@ -1,0 +1,60 @@
+"""Puts packets of a call back in order, holding them no longer than that takes.
+
+Sound that comes in order passes at once: the listener behind it counts samples and has no clock
+to please, so every millisecond of prefetch would only make the answer late.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Generic, TypeVar
+
+T = TypeVar("T")
+
+MISSING_AFTER: Final = 3
+"""A packet counts as lost when this many later ones are there: 60 ms."""
+LONGEST_GAP: Final = 25
+"""A hole of more packets than this (0.5 s) is a new start, not a loss to conceal."""
+
+
+class JitterBuffer(Generic[T]):
+    """Takes numbered packets in any order and gives them out by number.
+
+    Holds at most `MISSING_AFTER` packets. Not for wall time: a gap is judged by what came after.
+    """
+
+    def __init__(self) -> None:
+        self._next: int | None = None
+        self._waiting: dict[int, T] = {}
+        self.lost = 0
+        self.late = 0
+
+    def add(self, number: int, packet: T) -> list[T | None]:
+        """Take the packet with a 16-bit sequence number; what may be played now, in order.
+
+        None stands for a packet that was lost.
+        """
+        number = self._unwrap(number)
+        if self._next is None or abs(number - self._next) > LONGEST_GAP:
+            waiting, self._waiting = self._waiting, {}
+            self._next = number + 1
+            return [*(waiting[key] for key in sorted(waiting)), packet]
+        if number < self._next or number in self._waiting:
+            self.late += 1
+            return []
+        self._waiting[number] = packet
+        ready: list[T | None] = []
+        while self._waiting:
+            if self._next in self._waiting:
+                ready.append(self._waiting.pop(self._next))
+            elif len(self._waiting) >= MISSING_AFTER:
+                ready.append(None)
+                self.lost += 1
+            else:
+                break
+            self._next += 1
+        return ready
+
+    def _unwrap(self, number: int) -> int:
+        if self._next is None:
+            return number
+        return self._next + ((number - self._next + 0x8000) & 0xFFFF) - 0x8000

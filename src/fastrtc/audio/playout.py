@@ -1,0 +1,116 @@
+"""What the caller is about to hear, given out on the 20 ms clock.
+
+The queue counts what has gone out, and so it knows what has been heard. It has no clock of its
+own: whoever calls `next_frame` every 20 ms makes time pass.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from fastrtc.audio.convert import Pcm
+
+FRAMES_PER_SECOND: Final = 50
+"""The clock: a frame is 20 ms, the packet size of WebRTC, RTP telephony and Twilio."""
+FADE_SECONDS: Final = 0.005
+"""Length of the fade at an interruption: shorter clicks, longer lags."""
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A place in the sound; `reached` is called when all sound before it has gone out."""
+
+    reached: Callable[[], None]
+
+
+class Playout:
+    """A queue of sound and marks that leaves in frames of 20 ms."""
+
+    def __init__(self, rate: int, channels: int = 1) -> None:
+        """Rate in Hz."""
+        self.rate = rate
+        self.channels = channels
+        self.frame_samples = rate // FRAMES_PER_SECOND
+        self.heard = 0
+        """Samples of sound that have gone out, silence between replies not counted."""
+        self._queue: deque[Pcm | Mark] = deque()
+        self._queued = 0
+        self._starved = False
+
+    @property
+    def buffered(self) -> float:
+        """Seconds of sound that wait."""
+        return self._queued / self.rate
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing waits, neither sound nor mark."""
+        return not self._queue
+
+    def push(self, pcm: Pcm) -> None:
+        """Queue samples of shape ``(channels, n)`` at this queue's rate."""
+        if pcm.shape[1]:
+            self._queue.append(pcm)
+            self._queued += pcm.shape[1]
+
+    def mark(self, reached: Callable[[], None]) -> None:
+        """Call ``reached`` when everything queued so far has gone out."""
+        self._queue.append(Mark(reached))
+
+    def next_frame(self) -> Pcm | None:
+        """The next 20 ms, shape ``(channels, frame_samples)``; None where there is silence.
+
+        Less than a frame waits once for the rest of it, so that a source of odd chunk sizes
+        has no gaps; sound before a mark, and sound whose rest did not come, is filled up with
+        silence.
+        """
+        self._pass_marks()
+        if not self._queued:
+            return None
+        short = self._queued < self.frame_samples
+        if short and not self._starved and not isinstance(self._queue[-1], Mark):
+            self._starved = True
+            return None
+        self._starved = False
+        frame = np.zeros((self.channels, self.frame_samples), np.int16)
+        filled = 0
+        while filled < self.frame_samples and self._queue:
+            head = self._queue[0]
+            if isinstance(head, Mark):
+                # What comes after a mark may follow in the same frame.
+                self._queue.popleft()
+                head.reached()
+                continue
+            part = head[:, : self.frame_samples - filled]
+            frame[:, filled : filled + part.shape[1]] = part
+            filled += part.shape[1]
+            self._queue.popleft()
+            if part.shape[1] < head.shape[1]:
+                self._queue.appendleft(head[:, part.shape[1] :])
+        self._queued -= filled
+        self.heard += filled
+        return frame
+
+    def interrupt(self) -> None:
+        """Drop all that waits, except a fade of a few milliseconds that avoids a click.
+
+        Marks are dropped too: what they stood behind was not heard.
+        """
+        head = next((item for item in self._queue if not isinstance(item, Mark)), None)
+        self._queue.clear()
+        self._queued = 0
+        self._starved = True
+        if head is not None:
+            tail = head[:, : round(self.rate * FADE_SECONDS)]
+            ramp = np.linspace(1, 0, tail.shape[1], dtype=np.float32)
+            self.push((tail * ramp).astype(np.int16))
+
+    def _pass_marks(self) -> None:
+        while self._queue and isinstance(mark := self._queue[0], Mark):
+            self._queue.popleft()
+            mark.reached()

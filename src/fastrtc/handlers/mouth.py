@@ -1,0 +1,40 @@
+"""Puts what a handler emits into the playout, at the playout's rate and channels."""
+
+from __future__ import annotations
+
+from fastrtc.audio.convert import with_channels
+from fastrtc.audio.resample import StreamResampler
+from fastrtc.handlers.driver import Host
+from fastrtc.handlers.values import AdditionalOutputs, Chunk, CloseStream, Item
+
+
+class Mouth:
+    """One stream of emitted items. Sound keeps its order; outputs pass it, as they are news."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self._resampler: StreamResampler | None = None
+
+    def say(self, item: Item) -> None:
+        """Pass one item on."""
+        if isinstance(item, Chunk):
+            self._sound(item)
+        elif isinstance(item, AdditionalOutputs):
+            self._host.deliver(item)
+        elif isinstance(item, CloseStream):
+            self.finish()
+            reason = item.msg
+            self._host.playout.mark(lambda: self._host.end(reason))
+
+    def finish(self) -> None:
+        """No more sound follows: give out the resampler's tail."""
+        if self._resampler is not None:
+            self._host.playout.push(self._resampler.flush())
+            self._resampler = None
+
+    def _sound(self, chunk: Chunk) -> None:
+        playout = self._host.playout
+        if self._resampler is None or self._resampler.rate_in != chunk.rate:
+            self.finish()
+            self._resampler = StreamResampler(chunk.rate, playout.rate, playout.channels)
+        playout.push(self._resampler.process(with_channels(chunk.pcm, playout.channels)))

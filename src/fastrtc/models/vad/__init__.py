@@ -1,0 +1,1 @@
+"""Voice activity detection: Silero, batched over all callers, or a model of the user's own."""

@@ -1,0 +1,190 @@
+"""Voice detection for all callers: one thread, one network, a batch of callers per step.
+
+A caller keeps one recurrent state from the first sample of the call to the last.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import Final, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastrtc.models.vad.silero import CONTEXT, WINDOW, SileroNet, shared_net
+from fastrtc.threads import call_soon
+
+logger = logging.getLogger(__name__)
+
+BATCH: Final = 32
+"""Callers per step: 8 to 32 cost half as much a caller as one does, more cost more again."""
+BACKLOG: Final = 125
+"""Steps that a caller may be behind (4 s) before the oldest are given up."""
+
+Deliver = Callable[[float], None]
+"""Takes the voice probability of one step, in order, on the event loop."""
+Fail = Callable[[Exception], None]
+
+
+class VadStream(Protocol):
+    """The voice detection of one caller."""
+
+    def feed(self, samples: NDArray[np.float32]) -> None:
+        """Take mono samples at 16 kHz, shape ``(n,)``."""
+
+    def close(self) -> None:
+        """Deliver nothing more."""
+
+
+class VadSource(Protocol):
+    """What opens a `VadStream`."""
+
+    def open(self, deliver: Deliver, fail: Fail) -> VadStream:
+        """Begin the voice detection of a caller. A step that fails counts as silence."""
+
+
+class Windows:
+    """Cuts a stream into the network's windows, each with its context in front."""
+
+    def __init__(self) -> None:
+        self._rest: NDArray[np.float32] = np.zeros(CONTEXT, np.float32)
+
+    def cut(self, samples: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+        """Windows of ``CONTEXT + WINDOW`` samples that the new samples complete."""
+        self._rest = np.concatenate([self._rest, samples])
+        windows = []
+        while len(self._rest) >= CONTEXT + WINDOW:
+            windows.append(self._rest[: CONTEXT + WINDOW])
+            self._rest = self._rest[WINDOW:]
+        return windows
+
+
+class _BatchedStream:
+    """A caller of a `VadBatcher`."""
+
+    def __init__(self, batcher: VadBatcher, deliver: Deliver, fail: Fail) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.deliver: Deliver | None = deliver
+        self.fail = fail
+        self.state = np.zeros((2, 1, 128), np.float32)
+        self.pending: deque[NDArray[np.float32]] = deque()
+        self.in_turn = False
+        self._windows = Windows()
+        self._batcher = batcher
+
+    def feed(self, samples: NDArray[np.float32]) -> None:
+        for window in self._windows.cut(samples):
+            self._batcher.submit(self, window)
+
+    def close(self) -> None:
+        self.deliver = None
+        self.pending.clear()
+
+
+class VadBatcher:
+    """The worker. `open` and `feed` belong to the event loop, `_run` to the thread."""
+
+    def __init__(self, load: Callable[[], SileroNet] = shared_net) -> None:
+        self._load = load
+        self._turn: deque[_BatchedStream] = deque()
+        self._wake = threading.Condition()
+        self._thread: threading.Thread | None = None
+
+    def open(self, deliver: Deliver, fail: Fail) -> VadStream:
+        """See `VadSource`."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="fastrtc-vad", daemon=True)
+            self._thread.start()
+        return _BatchedStream(self, deliver, fail)
+
+    def submit(self, stream: _BatchedStream, window: NDArray[np.float32]) -> None:
+        """Queue a window of a caller."""
+        with self._wake:
+            if len(stream.pending) >= BACKLOG:
+                stream.pending.popleft()
+                logger.warning("Voice detection is %d steps behind; a step was skipped", BACKLOG)
+            stream.pending.append(window)
+            if not stream.in_turn:
+                stream.in_turn = True
+                self._turn.append(stream)
+                self._wake.notify()
+
+    def _run(self) -> None:
+        while True:
+            with self._wake:
+                self._wake.wait_for(lambda: self._turn)
+                streams = [self._turn.popleft() for _ in range(min(BATCH, len(self._turn)))]
+                # A caller who has hung up meanwhile has nothing pending.
+                batch = [(s, s.pending.popleft()) for s in streams if s.pending]
+            if batch:
+                self._step(batch)
+            with self._wake:
+                for stream in streams:
+                    stream.in_turn = bool(stream.pending)
+                    if stream.in_turn:
+                        self._turn.append(stream)
+
+    def _step(self, batch: list[tuple[_BatchedStream, NDArray[np.float32]]]) -> None:
+        streams = [stream for stream, _ in batch]
+        error: Exception | None = None
+        try:
+            windows = np.stack([window for _, window in batch])
+            states = np.concatenate([stream.state for stream in streams], axis=1)
+            probabilities, states = self._load().step(windows, states)
+        except Exception as raised:
+            error, probabilities = raised, np.zeros(len(batch), np.float32)
+        else:
+            for index, stream in enumerate(streams):
+                stream.state = states[:, index : index + 1]
+        results: dict[asyncio.AbstractEventLoop, list[tuple[_BatchedStream, float]]] = {}
+        for stream, probability in zip(streams, probabilities, strict=True):
+            results.setdefault(stream.loop, []).append((stream, float(probability)))
+        for loop, found in results.items():
+            call_soon(loop, _hand_out, found, error)
+
+
+def _hand_out(found: list[tuple[_BatchedStream, float]], error: Exception | None) -> None:
+    for stream, probability in found:
+        if stream.deliver is None:
+            continue
+        if error is not None:
+            stream.fail(error)
+        stream.deliver(probability)
+
+
+class InlineVad:
+    """Voice detection without a thread, for virtual time: a step is delivered when it is fed."""
+
+    def __init__(self, load: Callable[[], SileroNet] = shared_net) -> None:
+        self._load = load
+
+    def open(self, deliver: Deliver, fail: Fail) -> VadStream:
+        """See `VadSource`."""
+        return _InlineStream(self._load, deliver, fail)
+
+
+class _InlineStream:
+    def __init__(self, load: Callable[[], SileroNet], deliver: Deliver, fail: Fail) -> None:
+        self._load = load
+        self._deliver: Deliver | None = deliver
+        self._fail = fail
+        self._state = np.zeros((2, 1, 128), np.float32)
+        self._windows = Windows()
+
+    def feed(self, samples: NDArray[np.float32]) -> None:
+        for window in self._windows.cut(samples):
+            probability = 0.0
+            try:
+                found, self._state = self._load().step(window[None], self._state)
+                probability = float(found[0])
+            except Exception as error:
+                self._fail(error)
+            if self._deliver is not None:
+                self._deliver(probability)
+
+    def close(self) -> None:
+        self._deliver = None

@@ -1,0 +1,313 @@
+"""One live caller: joins a transport to a handler, and owns all that the call started."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+import threading
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import Any, Final, Protocol
+
+import numpy as np
+
+from fastrtc.audio.convert import Pcm, with_channels
+from fastrtc.audio.playout import FRAMES_PER_SECOND, Playout
+from fastrtc.audio.resample import StreamResampler
+from fastrtc.clock import FrameClock
+from fastrtc.context import Context, current_context
+from fastrtc.errors import Warning, WebRTCError
+from fastrtc.handlers.base import HandlerBase
+from fastrtc.handlers.values import AdditionalOutputs
+from fastrtc.messages import create_message
+from fastrtc.runtime import Runtime
+from fastrtc.threads import call_soon
+
+logger = logging.getLogger(__name__)
+
+OUTPUTS_KEPT: Final = 1_000
+"""Outputs that wait for a slow reader, or for the first one, before the oldest is dropped."""
+UNHEARD_TICKS: Final = 10
+"""Ticks (0.2 s) without a sound from the transport after which time passes as silence: a client
+whose packets stop, by DTX or by a cut, must still come to the end of its turn."""
+
+
+class Line(Protocol):
+    """What a session may ask of its transport. On the event loop."""
+
+    @property
+    def channel(self) -> Any:
+        """What carries messages."""
+
+    def send_message(self, message: str) -> None:
+        """Send text to the client, or drop it if there is no way."""
+
+    def send_frame(self, frame: Pcm | None) -> None:
+        """Send 20 ms of sound at the handler's output rate; None is silence."""
+
+    def clear(self) -> None:
+        """Let the far side drop the sound that it buffers."""
+
+    async def close(self) -> None:
+        """Hang up."""
+
+
+class Session:
+    """One call, from its admission to its end. All methods belong to the event loop, except
+    those that say otherwise.
+    """
+
+    def __init__(
+        self,
+        session_id: str,
+        handler: HandlerBase,
+        runtime: Runtime,
+        *,
+        mode: str = "send-receive",
+        phone_mode: bool = False,
+        time_limit: float | None = None,
+        on_ended: Callable[[Session], None] = lambda session: None,
+    ) -> None:
+        """Set up a call; `start` begins it."""
+        self.id = session_id
+        self.handler = handler
+        self.mode = mode
+        self.phone_mode = phone_mode
+        self.time_limit = time_limit
+        self.loop = asyncio.get_running_loop()
+        self.workers = runtime.workers
+        self.vad = runtime.vad
+        self.context = Context(session_id, session_id, notices=self)
+        self.channels = 2 if handler.expected_layout == "stereo" else 1
+        self.playout = Playout(handler.output_sample_rate, self.channels)
+        self.outputs = Outputs()
+        self.line: Line | None = None
+        self.closed = asyncio.Event()
+        self._context = contextvars.copy_context()
+        self._context.run(current_context.set, self.context)
+        self._on_ended = on_ended
+        self._input: StreamResampler | None = None
+        self._unheard = 0
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._closers: list[Callable[[], object]] = []
+        self._stop_clock: Callable[[], None] | None = None
+        self._limit: asyncio.TimerHandle | None = None
+        self._started = False
+        self._ending = False
+        self._thread = threading.get_ident()
+        self.driver = self._context.copy().run(handler._join, self)
+
+    # From the transport.
+
+    def start(self, line: Line) -> None:
+        """The call is connected: begin to listen and to speak."""
+        if self._started or self._ending:
+            return
+        self._started = True
+        self.line = line
+        self._stop_clock = FrameClock.of(self.loop).add(self._tick)
+        if self.time_limit is not None:
+            self._limit = self.loop.call_later(self.time_limit, self._time_is_up)
+        self._context.copy().run(self.driver.start)
+
+    def hear(self, rate: int, pcm: Pcm) -> None:
+        """Take what the caller said: int16 of shape ``(channels, n)``. Never waits."""
+        if not self._started or self._ending or self.mode == "receive":
+            return
+        self._unheard = 0
+        pcm = with_channels(pcm, self.channels)
+        if self._input is None or self._input.rate_in != rate:
+            self._input = StreamResampler(rate, self.handler.input_sample_rate, self.channels)
+        pcm = self._input.process(pcm)
+        if pcm.shape[1]:
+            self.driver.hear(pcm)
+
+    async def close(self) -> None:
+        """End the call and give back everything, once; later callers wait for the first."""
+        if self._ending:
+            await self.closed.wait()
+            return
+        self._ending = True
+        if self._limit is not None:
+            self._limit.cancel()
+        if self._stop_clock is not None:
+            self._stop_clock()
+        closers, self._closers = self._closers, []
+        for closer in closers:
+            self._quietly(closer)
+        try:
+            # The slot is free at once: what is left to do must not keep the next caller out.
+            self._on_ended(self)
+            if self._started:
+                await self.driver.close()
+            if self.line is not None:
+                await self.line.close()
+        except Exception:
+            logger.exception("Call %s could not be closed cleanly", self.id)
+        finally:
+            for task in [t for t in self._tasks if t is not asyncio.current_task()]:
+                task.cancel()
+            self.outputs.close()
+            self.closed.set()
+
+    # For the driver, see `Host`.
+
+    @property
+    def channel(self) -> Any:
+        """See `Host`."""
+        return None if self.line is None else self.line.channel
+
+    def spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        """See `Host`."""
+        task: asyncio.Task[Any] = self._context.copy().run(self.loop.create_task, work)
+        self._tasks.add(task)
+        task.add_done_callback(self._task_done)
+        return task
+
+    def submit(self, work: Callable[[], object]) -> None:
+        """See `Host`."""
+        self._context.copy().run(self.workers.submit, work)
+
+    def send_message(self, message: str) -> None:
+        """See `Host`. From any thread."""
+        if threading.get_ident() == self._thread:
+            self._send_message(message)
+        else:
+            call_soon(self.loop, self._send_message, message)
+
+    def deliver(self, outputs: AdditionalOutputs) -> None:
+        """See `Host`."""
+        self.outputs.put(outputs)
+        self._send_message(create_message("fetch_output"))
+
+    def report(self, error: BaseException, doing: str) -> None:
+        """See `Host`."""
+        if isinstance(error, Warning):
+            return  # The client was told when it was made.
+        if isinstance(error, WebRTCError):
+            logger.info("Call %s, %s: %s", self.id, doing, error)
+            text = error.message
+        else:
+            logger.error("Call %s failed while %s", self.id, doing, exc_info=error)
+            text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        self._send_message(create_message("error", text))
+
+    def clear_queue(self) -> None:
+        """See `Host`. From any thread."""
+        call_soon(self.loop, self._clear_queue)
+
+    def far_clear(self) -> None:
+        """See `Host`."""
+        if self.line is not None:
+            self.line.clear()
+
+    def end(self, reason: str) -> None:
+        """See `Host`."""
+        if not self._ending:
+            self._send_message(create_message("end_stream", reason))
+            self._send_message(create_message("update_connection", "closed"))
+            self.hang_up()
+
+    def hang_up(self) -> None:
+        """Close the call from code that cannot wait."""
+        if not self._ending:
+            # Not one of the call's own tasks: it outlives them.
+            _keep(self.loop.create_task(self.close()))
+
+    def on_close(self, action: Callable[[], object]) -> None:
+        """See `Host`. From any thread."""
+        if self._ending:
+            action()
+        else:
+            self._closers.append(action)
+
+    # Inside.
+
+    def _tick(self) -> None:
+        self._unheard += 1
+        if self._unheard > UNHEARD_TICKS and self.mode != "receive":
+            rate = self.handler.input_sample_rate
+            silence = np.zeros((self.channels, rate // FRAMES_PER_SECOND), np.int16)
+            self.driver.hear(silence)
+        self.driver.tick()
+        frame = self.playout.next_frame()
+        if self.line is not None:
+            self.line.send_frame(frame if self.mode != "send" else None)
+
+    def _send_message(self, message: str) -> None:
+        if self.line is not None:
+            self.line.send_message(message)
+
+    def _clear_queue(self) -> None:
+        self.driver.clear()
+        self.playout.interrupt()
+        self.far_clear()
+
+    def _time_is_up(self) -> None:
+        self.end(f"The time limit of {self.time_limit:g} s is over")
+
+    def _task_done(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.error("A task of call %s failed", self.id, exc_info=error)
+
+    def _quietly(self, closer: Callable[[], object]) -> None:
+        try:
+            closer()
+        except Exception:
+            logger.exception("Call %s could not be closed cleanly", self.id)
+
+
+class Outputs:
+    """The `AdditionalOutputs` of a call, for any number of readers."""
+
+    def __init__(self) -> None:
+        self.latest: AdditionalOutputs | None = None
+        self._unread: deque[AdditionalOutputs] = deque(maxlen=OUTPUTS_KEPT)
+        self._readers: list[asyncio.Queue[AdditionalOutputs | None]] = []
+        self._closed = False
+
+    def put(self, outputs: AdditionalOutputs) -> None:
+        """Give outputs to every reader, or keep them for the first one."""
+        self.latest = outputs
+        if not self._readers:
+            self._unread.append(outputs)
+        for reader in self._readers:
+            if reader.qsize() >= OUTPUTS_KEPT:
+                reader.get_nowait()
+            reader.put_nowait(outputs)
+
+    def close(self) -> None:
+        """End every reader, after what it has not read yet."""
+        self._closed = True
+        for reader in self._readers:
+            reader.put_nowait(None)
+
+    def read(self) -> AsyncIterator[AdditionalOutputs]:
+        """Read from now on; the first reader also gets what came before it."""
+        reader: asyncio.Queue[AdditionalOutputs | None] = asyncio.Queue()
+        while self._unread:
+            reader.put_nowait(self._unread.popleft())
+        if self._closed:
+            reader.put_nowait(None)
+        self._readers.append(reader)
+        return self._iterate(reader)
+
+    async def _iterate(
+        self, reader: asyncio.Queue[AdditionalOutputs | None]
+    ) -> AsyncIterator[AdditionalOutputs]:
+        try:
+            while (outputs := await reader.get()) is not None:
+                yield outputs
+        finally:
+            self._readers.remove(reader)
+
+
+_kept: set[asyncio.Task[Any]] = set()
+
+
+def _keep(task: asyncio.Task[Any]) -> None:
+    """Hold a task until it is done: the loop itself holds it weakly."""
+    _kept.add(task)
+    task.add_done_callback(_kept.discard)

@@ -1,0 +1,323 @@
+"""`Stream`: what the user builds. It joins a handler to routes, limits and callers."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, cast
+
+from fastrtc.admission import Door, Refused, read_limit
+from fastrtc.handlers.base import AsyncStreamHandler, HandlerBase, StreamHandler
+from fastrtc.handlers.functions import FunctionHandler
+from fastrtc.handlers.values import AdditionalOutputs
+from fastrtc.runtime import Runtime, shared_runtime
+from fastrtc.session import Session
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+    from fastrtc.routes import Offer
+    from fastrtc.transports.webrtc.signalling import Signalling
+
+logger = logging.getLogger(__name__)
+
+Mode = Literal["send-receive", "send", "receive"]
+Configuration = dict[str, Any] | Callable[[], Any] | None
+"""An RTCConfiguration, or a sync or async function that gives one for each connection."""
+
+
+class UIArgs(TypedDict, total=False):
+    """How the page looks."""
+
+    title: str
+    subtitle: str
+    icon: str
+    icon_button_color: str
+    pulse_color: str
+    icon_radius: int
+    send_input_on: Literal["submit", "change"]
+    hide_title: bool
+    full_screen: bool
+    variant: Literal["wave", "textbox"]
+
+
+class Stream:
+    """A voice line. Give it a handler, then `mount` it on an app, or `run` it.
+
+    Attributes:
+        connections: the live calls, by id.
+    """
+
+    def __init__(
+        self,
+        handler: StreamHandler | AsyncStreamHandler | Callable[..., Any],
+        *,
+        additional_outputs_handler: Callable[..., Any] | None = None,
+        mode: Mode = "send-receive",
+        modality: Literal["audio", "video", "audio-video"] = "audio",
+        concurrency_limit: int | Literal["default"] | None = "default",
+        time_limit: float | None = None,
+        allow_extra_tracks: bool = False,
+        rtp_params: dict[str, Any] | None = None,
+        rtc_configuration: Configuration = None,
+        server_rtc_configuration: Configuration = None,
+        track_constraints: dict[str, Any] | None = None,
+        additional_inputs: Sequence[Any] | None = None,
+        additional_outputs: Sequence[Any] | None = None,
+        ui_args: UIArgs | None = None,
+        verbose: bool = True,
+    ) -> None:
+        """Set up a stream. It opens nothing.
+
+        Args:
+            handler: a handler, of which each call gets a copy; or, in the modes ``"send"`` and
+                ``"receive"``, a function (see `FunctionHandler`).
+            additional_outputs_handler: merges `AdditionalOutputs` into the page's outputs.
+            mode: who speaks, seen from the client.
+            modality: ``"audio"``.
+            concurrency_limit: how many calls there may be at once, over all transports; None
+                for no limit, ``"default"`` for 20 per core that media may use.
+            time_limit: seconds after which a call ends.
+            allow_extra_tracks: accepted for old code; further tracks are declined in the answer.
+            rtp_params: accepted for old code.
+            rtc_configuration: what clients connect with, such as TURN servers.
+            server_rtc_configuration: what the server connects with.
+            track_constraints: what the page asks of the microphone.
+            additional_inputs: Gradio components whose values the handler gets.
+            additional_outputs: Gradio components that `AdditionalOutputs` update.
+            ui_args: how the page looks.
+            verbose: log calls that begin and end.
+
+        Raises:
+            ValueError, TypeError: an argument is none that can be served.
+            NotImplementedError: for video.
+        """
+        if modality != "audio":
+            raise NotImplementedError(
+                f'The modality {modality!r} is not there yet; use modality="audio".'
+            )
+        if mode not in ("send-receive", "send", "receive"):
+            raise ValueError(f'expected mode "send-receive", "send" or "receive", got {mode!r}')
+        if additional_outputs and additional_outputs_handler is None:
+            raise ValueError(
+                "additional_outputs need an additional_outputs_handler, which says how they "
+                "are updated."
+            )
+        if time_limit is not None and not time_limit > 0:
+            raise ValueError(f"expected a time_limit over 0 s, got {time_limit}")
+        self.handler = _read_handler(handler, mode)
+        self.mode: Mode = mode
+        self.modality = modality
+        self.time_limit = time_limit
+        self.rtc_configuration = rtc_configuration
+        self.server_rtc_configuration = server_rtc_configuration
+        self.track_constraints = track_constraints
+        self.additional_inputs = additional_inputs
+        self.additional_outputs = additional_outputs
+        self.additional_outputs_handler = additional_outputs_handler
+        self.ui_args: UIArgs = ui_args or {}
+        self.verbose = verbose
+        self.runtime: Runtime = shared_runtime()
+        self._door = Door(read_limit(concurrency_limit))
+        self._signalling: Signalling | None = None
+        self._ui: Any = None
+
+    # Calls.
+
+    @property
+    def connections(self) -> dict[str, Session]:
+        """The live calls by id; a copy."""
+        return dict(self._door.sessions)
+
+    @property
+    def concurrency_limit(self) -> int | None:
+        """How many calls there may be at once; None for no limit."""
+        return self._door.limit
+
+    def admit(self, session_id: str, *, phone_mode: bool = False) -> Session:
+        """Let a caller in, whatever the transport: take a slot and make a session.
+
+        The slot is free again when the session is closed.
+
+        Raises:
+            Refused: the id is live, or all slots are taken.
+        """
+        self._door.check(session_id)
+        session = Session(
+            session_id,
+            self.handler.copy(),
+            self.runtime,
+            mode=self.mode,
+            phone_mode=phone_mode,
+            time_limit=self.time_limit,
+            on_ended=self._ended,
+        )
+        self._door.enter(session)
+        if self.verbose:
+            logger.info("Call %s begins (%d live)", session_id, len(self._door.sessions))
+        return session
+
+    async def close(self) -> None:
+        """End all calls."""
+        for session in list(self._door.sessions.values()):
+            session.end("The server is stopping")
+        for session in list(self._door.sessions.values()):
+            await session.close()
+
+    def _ended(self, session: Session) -> None:
+        self._door.leave(session)
+        if self.verbose:
+            logger.info("Call %s ended (%d live)", session.id, len(self._door.sessions))
+
+    def _session(self, webrtc_id: str) -> Session:
+        session = self._door.sessions.get(webrtc_id)
+        if session is None:
+            raise ValueError(f"There is no live call with the id {webrtc_id!r}.")
+        return session
+
+    # Inputs and outputs.
+
+    def set_input(self, webrtc_id: str, *args: Any) -> None:
+        """Give a call the values of its inputs. From any thread.
+
+        Raises:
+            ValueError: no live call has this id.
+        """
+        session = self._session(webrtc_id)
+        session.loop.call_soon_threadsafe(session.handler.set_args, list(args))
+
+    async def output_stream(self, webrtc_id: str) -> AsyncIterator[AdditionalOutputs]:
+        """The `AdditionalOutputs` of a call as they come, until the call ends.
+
+        Raises:
+            ValueError: no live call has this id.
+        """
+        async for outputs in self._session(webrtc_id).outputs.read():
+            yield outputs
+
+    async def fetch_latest_output(self, webrtc_id: str) -> AdditionalOutputs:
+        """The newest `AdditionalOutputs` of a call; waits for the first one.
+
+        Raises:
+            ValueError: no live call has this id, or it ended without any.
+        """
+        session = self._session(webrtc_id)
+        if session.outputs.latest is None:
+            async for outputs in session.outputs.read():
+                return outputs
+            raise ValueError(f"The call {webrtc_id!r} ended without outputs.")
+        return session.outputs.latest
+
+    # Serving.
+
+    async def offer(self, body: Offer | dict[str, Any]) -> dict[str, Any]:
+        """Answer a client's offer or candidate, as ``POST /webrtc/offer`` does."""
+        return await self._webrtc.handle(body if isinstance(body, dict) else body.model_dump())
+
+    def mount(
+        self,
+        app: FastAPI,
+        path: str = "",
+        tags: list[str] | None = None,
+        dependencies: Sequence[Any] | None = None,
+    ) -> None:
+        """Add the stream's routes to an app.
+
+        Args:
+            app: a FastAPI app or router.
+            path: what stands before the routes, such as ``"/voice"``.
+            tags: for the API documentation.
+            dependencies: FastAPI dependencies of all routes, such as authentication.
+        """
+        from fastrtc.routes import make_router
+
+        app.include_router(make_router(self, path, tags, dependencies))
+
+    def run(self, host: str = "127.0.0.1", port: int = 7860, **options: Any) -> None:
+        """Serve the page and the routes until the process is stopped.
+
+        ``options`` go to `uvicorn.run`, such as ``ssl_certfile``: browsers give the microphone
+        only to pages on localhost or over https.
+        """
+        from fastrtc.server import serve
+
+        serve(self, host, port, **options)
+
+    @property
+    def ui(self) -> Any:
+        """The Gradio Blocks of this stream; may be set to your own."""
+        if self._ui is None:
+            raise NotImplementedError(
+                "The Gradio UI comes with a later version. stream.run() serves the built-in "
+                "page; stream.ui may be set to Blocks of your own."
+            )
+        return self._ui
+
+    @ui.setter
+    def ui(self, blocks: Any) -> None:
+        self._ui = blocks
+
+    def fastphone(self, *args: Any, **kwargs: Any) -> None:
+        """Not there: it depended on a service of another project."""
+        raise NotImplementedError(
+            "fastphone() depended on a hosted service. Use your own number: see the telephone "
+            "guide in the documentation."
+        )
+
+    @property
+    def _webrtc(self) -> Signalling:
+        if self._signalling is None:
+            # Imported here: aiortc costs 0.2 s that `import fastrtc` should not.
+            from fastrtc.transports.webrtc.aiortc_engine import AiortcEngine
+            from fastrtc.transports.webrtc.signalling import Signalling
+
+            self._signalling = Signalling(AiortcEngine(), self.admit, self._server_configuration)
+        return self._signalling
+
+    async def client_configuration(self) -> dict[str, Any] | None:
+        """The RTCConfiguration for a client that connects now."""
+        return await resolve_configuration(self.rtc_configuration)
+
+    async def _server_configuration(self) -> dict[str, Any] | None:
+        return await resolve_configuration(self.server_rtc_configuration)
+
+
+async def resolve_configuration(given: Configuration) -> dict[str, Any] | None:
+    """An RTCConfiguration from whatever the user gave.
+
+    Raises:
+        TypeError: it is neither a dict nor a function that gives one.
+    """
+    if callable(given):
+        if inspect.iscoroutinefunction(given):
+            given = await given()
+        else:
+            # A sync function asks a TURN service over the network, as often as not.
+            given = await shared_runtime().workers.call(given)
+            if inspect.isawaitable(given):
+                given = await cast(Awaitable[Any], given)
+    if given is None or isinstance(given, dict):
+        return given
+    raise TypeError(f"expected an RTCConfiguration as a dict, got {type(given).__name__}")
+
+
+def _read_handler(given: Any, mode: str) -> HandlerBase:
+    if isinstance(given, HandlerBase):
+        return given
+    if isinstance(given, type) and issubclass(given, HandlerBase):
+        raise TypeError(f"expected a handler, got its class: write {given.__name__}()")
+    if not callable(given):
+        raise TypeError(
+            "expected a StreamHandler, an AsyncStreamHandler or a function, got "
+            f"{type(given).__name__}"
+        )
+    if mode == "send-receive":
+        raise TypeError(
+            'A function alone cannot take turns: wrap it in ReplyOnPause(...), or use mode="send" '
+            'or "receive".'
+        )
+    return FunctionHandler(given, mode)
+
+
+__all__ = ["Configuration", "Refused", "Stream", "UIArgs", "resolve_configuration"]

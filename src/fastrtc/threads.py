@@ -1,0 +1,205 @@
+"""Worker threads for user code that may block, and the one way across the thread border."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final, Generic, ParamSpec, TypeVar
+
+T = TypeVar("T")
+P = ParamSpec("P")
+logger = logging.getLogger(__name__)
+
+IDLE_SECONDS: Final = 5.0
+"""A worker without work ends after this long."""
+
+
+class HandoverClosed(Exception):
+    """The other side of a `Handover` has gone."""
+
+
+class Handover(Generic[T]):
+    """A bounded queue between a worker thread and the event loop, in either direction.
+
+    Towards the loop a worker calls `put`, which waits for room, and the loop calls `drain`.
+    Towards a worker the loop calls `offer`, which never waits, and the worker calls `take`.
+    `close` wakes whoever waits.
+    """
+
+    def __init__(self, limit: float) -> None:
+        """``limit``: the weight of items that may wait; one item always fits."""
+        self.limit = limit
+        self.dropped = 0
+        self._items: deque[tuple[T, float]] = deque()
+        self._weight = 0.0
+        self._closed = False
+        self._changed = threading.Condition()
+
+    def put(self, item: T, weight: float = 1.0) -> None:
+        """Add an item, waiting for room. Raises `HandoverClosed`."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed or self._weight < self.limit)
+            if self._closed:
+                raise HandoverClosed
+            self._add(item, weight)
+
+    def offer(self, item: T, weight: float = 1.0) -> bool:
+        """Add an item at once, dropping the oldest for it; False when one was dropped."""
+        with self._changed:
+            if self._closed:
+                return False
+            full = bool(self._items) and self._weight + weight > self.limit
+            while self._items and self._weight + weight > self.limit:
+                self._weight -= self._items.popleft()[1]
+                self.dropped += 1
+            self._add(item, weight)
+            return not full
+
+    def take(self) -> T:
+        """The oldest item, waiting for one. Raises `HandoverClosed`, even with items left."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed or self._items)
+            if self._closed:
+                raise HandoverClosed
+            return self._pop()
+
+    def drain_one(self) -> T | None:
+        """The oldest item if there is one, without waiting."""
+        if not self._items:
+            return None
+        with self._changed:
+            return self._pop() if self._items else None
+
+    @property
+    def full(self) -> bool:
+        """Whether a `put` would wait now."""
+        return self._weight >= self.limit
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing waits."""
+        return not self._items
+
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._closed
+
+    def close(self) -> None:
+        """Let nobody wait any more, and forget what waits."""
+        with self._changed:
+            self._closed = True
+            self._items.clear()
+            self._weight = 0.0
+            self._changed.notify_all()
+
+    def _add(self, item: T, weight: float) -> None:
+        self._items.append((item, weight))
+        self._weight += weight
+        self._changed.notify_all()
+
+    def _pop(self) -> T:
+        item, weight = self._items.popleft()
+        self._weight -= weight
+        self._changed.notify_all()
+        return item
+
+
+class Workers:
+    """Threads that run jobs, as many as there are jobs, and are kept for a while when idle.
+
+    A pool of fixed size would let a few functions that block starve every other caller. Who
+    submits jobs bounds them: a session runs a handful at most. The threads are daemons, so a
+    function that never returns does not keep the process from ending.
+    """
+
+    def __init__(self, name: str = "fastrtc") -> None:
+        self._name = name
+        self._lock = threading.Condition()
+        self._jobs: deque[Callable[[], None]] = deque()
+        self._idle = 0
+        self._count = 0
+        self._made = 0
+        self.busy = 0
+        """Jobs that run or wait to run."""
+
+    def submit(self, fn: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> None:
+        """Run a function in a worker, with a copy of this context. Its errors are logged."""
+        context = contextvars.copy_context()
+
+        def job() -> None:
+            try:
+                context.run(fn, *args, **kwargs)
+            except Exception:
+                logger.exception("A worker's job failed")
+
+        with self._lock:
+            self.busy += 1
+            self._jobs.append(job)
+            if self._idle >= len(self._jobs):
+                self._lock.notify()
+                return
+            self._count += 1
+            self._made += 1
+            name = f"{self._name}-{self._made}"
+        threading.Thread(target=self._work, name=name, daemon=True).start()
+
+    async def call(self, fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a function in a worker and wait for what it returns or raises.
+
+        Cancelling the wait leaves the function running.
+        """
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[T] = loop.create_future()
+
+        def settle(set_it: Callable[[Any], None], value: Any) -> None:
+            if not future.done():
+                set_it(value)
+
+        def job() -> None:
+            try:
+                result = fn(*args, **kwargs)
+            except StopIteration:
+                error = RuntimeError("the function raised StopIteration")
+                call_soon(loop, settle, future.set_exception, error)
+            except BaseException as error:
+                call_soon(loop, settle, future.set_exception, error)
+            else:
+                call_soon(loop, settle, future.set_result, result)
+
+        self.submit(job)
+        return await future
+
+    @property
+    def threads(self) -> int:
+        """How many threads there are."""
+        return self._count
+
+    def _work(self) -> None:
+        while True:
+            with self._lock:
+                if not self._jobs:
+                    self._idle += 1
+                    self._lock.wait_for(lambda: self._jobs, IDLE_SECONDS)
+                    self._idle -= 1
+                if not self._jobs:
+                    self._count -= 1
+                    return
+                job = self._jobs.popleft()
+            job()
+            del job
+            with self._lock:
+                self.busy -= 1
+
+
+def call_soon(loop: asyncio.AbstractEventLoop, fn: Callable[..., object], *args: Any) -> bool:
+    """Call a function on a loop from any thread; False when the loop has closed."""
+    try:
+        loop.call_soon_threadsafe(fn, *args)
+    except RuntimeError:
+        return False
+    return True

@@ -1,0 +1,1 @@
+"""The ways in which a caller reaches a session."""

@@ -1,0 +1,1 @@
+"""WebRTC: signalling, one small engine interface, and the engines behind it."""

@@ -1,0 +1,86 @@
+"""The media path of one call: frames of sound to RTP packets, and back. Knows no network."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Final
+
+import numpy as np
+
+from fastrtc.audio.convert import Pcm
+from fastrtc.audio.jitter import JitterBuffer
+from fastrtc.audio.playout import FRAMES_PER_SECOND
+from fastrtc.transports.webrtc.opus import OpusDecoder, OpusEncoder
+from fastrtc.transports.webrtc.rtp import CLOCK_RATE, Reception, RtpPacket, write_rtp
+
+FRAME_TICKS: Final = CLOCK_RATE // FRAMES_PER_SECOND
+TRAILING_FRAMES: Final = 10
+"""Frames of silence (0.2 s) sent after sound, so that its end leaves the far jitter buffer."""
+SILENT_FRAMES: Final = 20
+"""After those, one frame of silence in so many (0.4 s, as Opus DTX): it keeps the way open."""
+
+
+class Outgoing:
+    """Sound to packets. Time goes on in silence too, when nearly nothing is sent."""
+
+    def __init__(self, payload_type: int, rate: int, channels: int) -> None:
+        self.ssrc = secrets.randbits(32) or 1
+        self.packets = 0
+        self.bytes = 0
+        self._payload_type = payload_type
+        self._encoder = OpusEncoder(rate, channels)
+        self._silence = np.zeros((channels, rate // FRAMES_PER_SECOND), np.int16)
+        self._sequence = secrets.randbits(15)
+        self.timestamp = secrets.randbits(31)
+        """Of the next frame, on the RTP clock."""
+        self._silent = 0
+        self._paused = True
+
+    def next(self, frame: Pcm | None) -> list[bytes]:
+        """The packets for the next 20 ms; None is silence."""
+        timestamp = self.timestamp
+        self.timestamp += FRAME_TICKS
+        self._silent = 0 if frame is not None else self._silent + 1
+        if self._silent > TRAILING_FRAMES and self._silent % SILENT_FRAMES:
+            self._paused = True
+            return []
+        packets = []
+        for payload in self._encoder.encode(self._silence if frame is None else frame):
+            packet = write_rtp(
+                self._payload_type, self._paused, self._sequence, timestamp, self.ssrc, payload
+            )
+            self._paused = False
+            self._sequence += 1
+            self.packets += 1
+            self.bytes += len(payload)
+            packets.append(packet)
+        return packets
+
+
+class Incoming:
+    """Packets to sound, in order, with silence in the place of what was lost."""
+
+    def __init__(self, payload_type: int, channels: int) -> None:
+        self._payload_type = payload_type
+        self._channels = channels
+        self._begin()
+        self.reception: Reception | None = None
+
+    def add(self, packet: RtpPacket, at: float) -> list[Pcm]:
+        """Take a packet that came at this time (s); the sound that is ready now."""
+        if packet.payload_type != self._payload_type or not packet.payload:
+            return []
+        if self.reception is None or self.reception.ssrc != packet.ssrc:
+            # A new source: the client has changed its track.
+            self._begin()
+            self.reception = Reception(packet.ssrc)
+        self.reception.add(packet.sequence, packet.timestamp, at)
+        sound = []
+        for payload in self._jitter.add(packet.sequence, packet.payload):
+            pcm = None if payload is None else self._decoder.decode(payload)
+            sound.append(self._decoder.conceal() if pcm is None else pcm)
+        return sound
+
+    def _begin(self) -> None:
+        self._jitter: JitterBuffer[bytes] = JitterBuffer()
+        self._decoder = OpusDecoder(self._channels)

@@ -1,0 +1,184 @@
+"""Offers and candidates of clients, over whatever carries JSON."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+from fastrtc.admission import Refused
+from fastrtc.audio.convert import Pcm
+from fastrtc.session import Session
+from fastrtc.transports.webrtc.candidates import InvalidCandidate, parse_candidate
+from fastrtc.transports.webrtc.engine import Engine, Peer
+from fastrtc.transports.webrtc.sdp import InvalidSdp, Offer, parse_offer
+
+logger = logging.getLogger(__name__)
+
+CONNECT_SECONDS: Final = 30.0
+"""A call that is not connected by then is dropped, and its slot is free."""
+LONGEST_ID: Final = 256
+
+Reply = dict[str, Any]
+Admit = Callable[[str], Session]
+"""Takes a slot for an id, or raises `Refused`."""
+Configure = Callable[[], Awaitable[dict[str, Any] | None]]
+"""Gives the RTCConfiguration of our own side."""
+
+
+class WebRTCLine:
+    """One call over WebRTC: a `Session` on one side, a `Peer` on the other."""
+
+    def __init__(self, session: Session, offer: Offer) -> None:
+        self.session = session
+        self.offer = offer
+        self.peer: Peer | None = None
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(CONNECT_SECONDS, self._too_late)
+        self._restarting = asyncio.Lock()
+        session.line = self
+
+    # From the peer, see `PeerEvents`.
+
+    def connected(self) -> None:
+        """See `PeerEvents`."""
+        self._timer.cancel()
+        logger.info("Call %s is connected", self.session.id)
+        self.session.start(self)
+
+    def heard(self, rate: int, pcm: Pcm) -> None:
+        """See `PeerEvents`."""
+        self.session.hear(rate, pcm)
+
+    def closed(self, reason: str) -> None:
+        """See `PeerEvents`."""
+        logger.info("Call %s has ended: %s", self.session.id, reason)
+        self.session.hang_up()
+
+    # From the session, see `Line`.
+
+    @property
+    def channel(self) -> Any:
+        """See `Line`."""
+        return None if self.peer is None else self.peer.channel
+
+    def send_message(self, message: str) -> None:
+        """See `Line`."""
+        if self.peer is not None:
+            self.peer.send_message(message)
+
+    def send_frame(self, frame: Pcm | None) -> None:
+        """See `Line`."""
+        if self.peer is not None:
+            self.peer.send_frame(frame)
+
+    def clear(self) -> None:
+        """See `Line`: a browser buffers a few packets only."""
+
+    async def close(self) -> None:
+        """See `Line`."""
+        self._timer.cancel()
+        if self.peer is not None:
+            await self.peer.close()
+
+    # From the client.
+
+    async def restart(self, offer: Offer) -> str:
+        """Answer an offer that restarts ICE."""
+        async with self._restarting:
+            assert self.peer is not None
+            answer = await self.peer.restart(offer)
+            self.offer = offer
+            logger.info("Call %s restarts ICE", self.session.id)
+            return answer
+
+    def _too_late(self) -> None:
+        logger.info("Call %s did not connect within %.0f s", self.session.id, CONNECT_SECONDS)
+        self.session.hang_up()
+
+
+class Signalling:
+    """The WebRTC calls of one stream."""
+
+    def __init__(self, engine: Engine, admit: Admit, configure: Configure) -> None:
+        self._engine = engine
+        self._admit = admit
+        self._configure = configure
+        self._lines: dict[str, WebRTCLine] = {}
+
+    async def handle(self, body: dict[str, Any]) -> Reply:
+        """Answer a client's message: an offer, or a candidate."""
+        call_id, kind = body.get("webrtc_id"), body.get("type")
+        if not isinstance(call_id, str) or not 0 < len(call_id) <= LONGEST_ID:
+            return refusal("invalid_webrtc_id", expected=f"text of 1 to {LONGEST_ID} characters")
+        if kind == "ice-candidate":
+            return await self._candidate(call_id, body.get("candidate"))
+        if kind != "offer":
+            return refusal("invalid_type", expected="offer or ice-candidate")
+        try:
+            offer = parse_offer(body.get("sdp"))
+        except InvalidSdp as error:
+            return refusal("invalid_sdp", reason=str(error))
+        line = self._live(call_id)
+        if line is not None and line.peer is not None and offer.restarts(line.offer):
+            return {"sdp": await line.restart(offer), "type": "answer"}
+        if line is None and body.get("restart"):
+            return refusal("unknown_connection")
+        return await self._begin(call_id, offer)
+
+    async def _begin(self, call_id: str, offer: Offer) -> Reply:
+        try:
+            session = self._admit(call_id)
+        except Refused as refused:
+            return refusal(refused.error, **refused.facts)
+        line = WebRTCLine(session, offer)
+        self._lines[call_id] = line
+        session.on_close(lambda: self._forget(call_id, line))
+        handler = session.handler
+        try:
+            configuration = await self._configure()
+            peer = self._engine.peer(
+                line,
+                rate=handler.output_sample_rate,
+                channels=session.channels,
+                configuration=configuration,
+            )
+            line.peer = peer
+            answer = await peer.answer(offer)
+        except BaseException as error:
+            await session.close()
+            if not isinstance(error, Exception):
+                raise
+            logger.exception("Call %s could not be answered", call_id)
+            return refusal("connection_failed", reason="the server could not answer the offer")
+        if session.closed.is_set():
+            await peer.close()
+            return refusal("connection_closed")
+        return {"sdp": answer, "type": "answer"}
+
+    async def _candidate(self, call_id: str, given: Any) -> Reply:
+        line = self._lines.get(call_id)
+        if line is None:
+            return refusal("unknown_connection")
+        try:
+            candidate = parse_candidate(given)
+        except InvalidCandidate as error:
+            return refusal("invalid_candidate_format", reason=str(error))
+        if self._live(call_id) is None or line.peer is None:
+            return refusal("connection_closed")
+        await line.peer.add_candidate(candidate)
+        return {"status": "success"}
+
+    def _live(self, call_id: str) -> WebRTCLine | None:
+        line = self._lines.get(call_id)
+        return None if line is None or line.session.closed.is_set() else line
+
+    def _forget(self, call_id: str, line: WebRTCLine) -> None:
+        if self._lines.get(call_id) is line:
+            del self._lines[call_id]
+
+
+def refusal(error: str, **facts: Any) -> Reply:
+    """A refusal, in the form that clients know."""
+    return {"status": "failed", "meta": {"error": error, **facts}}

@@ -1,0 +1,80 @@
+"""What users may set about turn-taking, and what the machine makes of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+VAD_RATE: Final = 16_000
+"""Hz. All positions in this folder are samples at this rate."""
+STEP_SAMPLES: Final = 512
+"""Samples per voice-activity probability: 32 ms, the window of Silero VAD."""
+STEP_SECONDS: Final = STEP_SAMPLES / VAD_RATE
+LONGEST_UTTERANCE: Final = 300.0
+"""Seconds. An utterance without an end ends here, so that memory is bounded."""
+
+
+@dataclass
+class AlgoOptions:
+    """How a pause is found, over a window of the last ``audio_chunk_duration`` seconds.
+
+    The window slides with every 32 ms of sound. Where the user sets no `AlgoOptions`, about
+    0.3 s of silence end a turn instead.
+
+    Attributes:
+        audio_chunk_duration: length of the window in seconds.
+        started_talking_threshold: more seconds of speech than this in the window, and the
+            caller has begun to talk.
+        speech_threshold: fewer seconds of speech than this in the window, and the caller has
+            paused.
+        max_continuous_speech_s: seconds of talking after which the turn ends without a pause.
+    """
+
+    audio_chunk_duration: float = 0.6
+    started_talking_threshold: float = 0.2
+    speech_threshold: float = 0.1
+    max_continuous_speech_s: float = float("inf")
+
+    def __post_init__(self) -> None:
+        if not 0 < self.audio_chunk_duration <= 60:
+            raise ValueError(
+                "expected an audio_chunk_duration over 0 and up to 60 s, "
+                f"got {self.audio_chunk_duration}"
+            )
+        for name in ("started_talking_threshold", "speech_threshold"):
+            value = getattr(self, name)
+            if not 0 <= value < self.audio_chunk_duration:
+                raise ValueError(
+                    f"expected {name} in [0, audio_chunk_duration = "
+                    f"{self.audio_chunk_duration}) seconds, got {value}"
+                )
+        if not self.max_continuous_speech_s > 0:
+            raise ValueError(
+                f"expected a positive max_continuous_speech_s, got {self.max_continuous_speech_s}"
+            )
+
+
+@dataclass(frozen=True)
+class TurnPolicy:
+    """What the turn machine goes by.
+
+    Attributes:
+        threshold: a probability from which a step counts as voice.
+        release: while there is voice, it lasts down to this probability. Silero's own
+            hysteresis is 0.15.
+        min_speech: seconds of voice that are surely speech: they start a turn, or interrupt.
+        end_silence: seconds of silence that end a turn.
+        window: judge by this window in place of the two above.
+        min_gap: inside the window, gaps shorter than this many seconds count as speech.
+        max_speech: seconds after which a turn ends without a pause.
+        can_interrupt: whether the caller's speech ends a reply.
+    """
+
+    threshold: float = 0.5
+    release: float = 0.35
+    min_speech: float = 0.09
+    end_silence: float = 0.3
+    window: AlgoOptions | None = None
+    min_gap: float = 0.1
+    max_speech: float = LONGEST_UTTERANCE
+    can_interrupt: bool = True
