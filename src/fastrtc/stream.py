@@ -118,7 +118,6 @@ class Stream:
         self.additional_outputs_handler = additional_outputs_handler
         self.ui_args: UIArgs = ui_args or {}
         self.verbose = verbose
-        self.runtime: Runtime = shared_runtime()
         self._door = Door(read_limit(concurrency_limit))
         self._signalling: Signalling | None = None
         self._ui: Any = None
@@ -135,10 +134,13 @@ class Stream:
         """How many calls there may be at once; None for no limit."""
         return self._door.limit
 
-    def admit(self, session_id: str, *, phone_mode: bool = False) -> Session:
+    def admit(
+        self, session_id: str, *, phone_mode: bool = False, runtime: Runtime | None = None
+    ) -> Session:
         """Let a caller in, whatever the transport: take a slot and make a session.
 
-        The slot is free again when the session is closed.
+        The slot is free again when the session is closed. ``runtime`` replaces the services that
+        calls of this process share.
 
         Raises:
             Refused: the id is live, or all slots are taken.
@@ -147,7 +149,7 @@ class Stream:
         session = Session(
             session_id,
             self.handler.copy(),
-            self.runtime,
+            runtime or shared_runtime(),
             mode=self.mode,
             phone_mode=phone_mode,
             time_limit=self.time_limit,

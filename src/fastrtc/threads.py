@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Final, Generic, ParamSpec, TypeVar
 
 T = TypeVar("T")
@@ -42,7 +43,7 @@ class Handover(Generic[T]):
     def put(self, item: T, weight: float = 1.0) -> None:
         """Add an item, waiting for room. Raises `HandoverClosed`."""
         with self._changed:
-            self._changed.wait_for(lambda: self._closed or self._weight < self.limit)
+            wait_until(self._changed, lambda: self._closed or self._weight < self.limit)
             if self._closed:
                 raise HandoverClosed
             self._add(item, weight)
@@ -62,7 +63,7 @@ class Handover(Generic[T]):
     def take(self) -> T:
         """The oldest item, waiting for one. Raises `HandoverClosed`, even with items left."""
         with self._changed:
-            self._changed.wait_for(lambda: self._closed or self._items)
+            wait_until(self._changed, lambda: self._closed or bool(self._items))
             if self._closed:
                 raise HandoverClosed
             return self._pop()
@@ -109,6 +110,26 @@ class Handover(Generic[T]):
         return item
 
 
+class Bell:
+    """Lets a worker sleep until the loop rings, at most a second."""
+
+    def __init__(self) -> None:
+        self._rung = False
+        self._changed = threading.Condition()
+
+    def ring(self) -> None:
+        """Wake the worker, or let its next sleep end at once."""
+        with self._changed:
+            self._rung = True
+            self._changed.notify_all()
+
+    def sleep(self) -> None:
+        """Wait for the next ring."""
+        with self._changed:
+            wait_until(self._changed, lambda: self._rung, 1.0)
+            self._rung = False
+
+
 class Workers:
     """Threads that run jobs, as many as there are jobs, and are kept for a while when idle.
 
@@ -124,8 +145,10 @@ class Workers:
         self._idle = 0
         self._count = 0
         self._made = 0
-        self.busy = 0
-        """Jobs that run or wait to run."""
+        self._busy = 0
+        self._waits: set[Callable[[], bool]] = set()
+        self.lenient = 0
+        """Jobs inside user code that is known to block, such as an ``emit`` that waits."""
 
     def submit(self, fn: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> None:
         """Run a function in a worker, with a copy of this context. Its errors are logged."""
@@ -138,7 +161,7 @@ class Workers:
                 logger.exception("A worker's job failed")
 
         with self._lock:
-            self.busy += 1
+            self._busy += 1
             self._jobs.append(job)
             if self._idle >= len(self._jobs):
                 self._lock.notify()
@@ -179,7 +202,26 @@ class Workers:
         """How many threads there are."""
         return self._count
 
+    @property
+    def settled(self) -> bool:
+        """Whether every job is done, or waits for the loop: what virtual time waits for."""
+        with self._lock:
+            idle = sum(not ready() for ready in self._waits)
+            return self._busy <= idle + self.lenient
+
+    @contextlib.contextmanager
+    def may_block(self) -> Iterator[None]:
+        """Around user code that may wait for something other than the loop."""
+        with self._lock:
+            self.lenient += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self.lenient -= 1
+
     def _work(self) -> None:
+        _here.workers = self
         while True:
             with self._lock:
                 if not self._jobs:
@@ -193,7 +235,28 @@ class Workers:
             job()
             del job
             with self._lock:
-                self.busy -= 1
+                self._busy -= 1
+
+
+_here = threading.local()
+"""Which `Workers` this thread belongs to."""
+
+
+def wait_until(
+    condition: threading.Condition, ready: Callable[[], bool], timeout: float | None = None
+) -> None:
+    """Wait on a condition that is held, in a way that `Workers.settled` knows of."""
+    workers: Workers | None = getattr(_here, "workers", None)
+    if workers is None or ready():
+        condition.wait_for(ready, timeout)
+        return
+    with workers._lock:
+        workers._waits.add(ready)
+    try:
+        condition.wait_for(ready, timeout)
+    finally:
+        with workers._lock:
+            workers._waits.discard(ready)
 
 
 def call_soon(loop: asyncio.AbstractEventLoop, fn: Callable[..., object], *args: Any) -> bool:

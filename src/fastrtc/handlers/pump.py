@@ -18,7 +18,7 @@ from fastrtc.handlers.base import AsyncStreamHandler, HandlerBase, StreamHandler
 from fastrtc.handlers.driver import Host
 from fastrtc.handlers.mouth import Mouth
 from fastrtc.handlers.values import Item, pieces_of
-from fastrtc.threads import Handover, HandoverClosed, call_soon
+from fastrtc.threads import Bell, Handover, HandoverClosed, call_soon
 
 logger = logging.getLogger(__name__)
 
@@ -86,7 +86,7 @@ class ThreadPump(Pump):
         super().__init__(handler, host)
         self.handler = handler
         self.inbox: Handover[Pcm] = Handover(UNHEARD_SECONDS)
-        self._ticked = threading.Event()
+        self._ticked = Bell()
         self._emitting = threading.Event()
         self._emitted = asyncio.Event()
 
@@ -108,13 +108,13 @@ class ThreadPump(Pump):
     def tick(self) -> None:
         """See `Driver`."""
         super().tick()
-        self._ticked.set()
+        self._ticked.ring()
 
     async def close(self) -> None:
         """See `Driver`."""
         self.inbox.close()
         self.out.close()
-        self._ticked.set()
+        self._ticked.ring()
         await self._emit_ended()
         await self._shut_down()
         if self._emitting.is_set():
@@ -148,9 +148,8 @@ class ThreadPump(Pump):
     def _emit_loop(self) -> None:
         try:
             while not self.out.closed:
-                self._ticked.clear()
                 if not self._emit_once():
-                    self._ticked.wait(1.0)
+                    self._ticked.sleep()
         except HandoverClosed:
             pass
         finally:
@@ -160,7 +159,9 @@ class ThreadPump(Pump):
     def _emit_once(self) -> bool:
         """Emit; False when there was nothing."""
         try:
-            items = list(pieces_of(self.handler.emit()))
+            with self.host.workers.may_block():
+                emitted = self.handler.emit()
+            items = list(pieces_of(emitted))
         except Exception as error:
             if not self.out.closed:
                 call_soon(self.host.loop, self.complaints.report, error, "emitting")

@@ -111,7 +111,7 @@ class Reply:
         error: BaseException | None = None
         try:
             made = self._function(*self._args)
-            if hasattr(made, "__anext__") or asyncio.iscoroutine(made):
+            if hasattr(made, "__anext__") or inspect.isawaitable(made):
                 if call_soon(self._host.loop, self._go_on_async, made):
                     return
             else:
@@ -159,7 +159,7 @@ class Reply:
         error: BaseException | None = None
         try:
             made = self._function(*self._args) if made is None else made
-            if asyncio.iscoroutine(made):
+            if inspect.isawaitable(made):
                 made = await made
             if hasattr(made, "__anext__"):
                 await self._drain_async(made)

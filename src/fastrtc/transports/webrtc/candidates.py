@@ -14,7 +14,7 @@ LONGEST: Final = 1_000
 TYPES: Final = ("host", "srflx", "prflx", "relay")
 
 
-class InvalidCandidate(ValueError):
+class CandidateError(ValueError):
     """A candidate that cannot be read; the text says why."""
 
 
@@ -41,14 +41,14 @@ def parse_candidate(given: object) -> RemoteCandidate | None:
         given: what ``RTCIceCandidate.toJSON()`` gives, or null, or the bare text.
 
     Raises:
-        InvalidCandidate: it is none of these.
+        CandidateError: it is none of these.
     """
     if isinstance(given, dict):
         given = given.get("candidate")
     if given is None:
         return None
     if not isinstance(given, str) or len(given) > LONGEST:
-        raise InvalidCandidate(f"expected candidate text, got {type(given).__name__}")
+        raise CandidateError(f"expected candidate text, got {type(given).__name__}")
     text = given.strip().removeprefix("a=").removeprefix("candidate:")
     if not text or text == "end-of-candidates":
         return None
@@ -59,13 +59,13 @@ def parse_candidate_text(text: str) -> RemoteCandidate:
     """Read the eight tokens of a candidate, and what may follow them."""
     tokens = text.removeprefix("candidate:").split()
     if len(tokens) < 8 or tokens[6] != "typ":
-        raise InvalidCandidate(
+        raise CandidateError(
             "expected 'FOUNDATION COMPONENT TRANSPORT PRIORITY ADDRESS PORT typ TYPE', "
             f"got {text[:120]!r}"
         )
     extra = dict(zip(tokens[8::2], tokens[9::2], strict=False))
     if tokens[7] not in TYPES:
-        raise InvalidCandidate(f"expected a type of {', '.join(TYPES)}, got {tokens[7][:40]!r}")
+        raise CandidateError(f"expected a type of {', '.join(TYPES)}, got {tokens[7][:40]!r}")
     return RemoteCandidate(
         foundation=tokens[0][:32],
         component=_number("component", tokens[1], 256),
@@ -82,5 +82,5 @@ def parse_candidate_text(text: str) -> RemoteCandidate:
 
 def _number(name: str, text: str, most: int) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= 10 and int(text) <= most):
-        raise InvalidCandidate(f"expected a {name} of 0 to {most}, got {text[:40]!r}")
+        raise CandidateError(f"expected a {name} of 0 to {most}, got {text[:40]!r}")
     return int(text)

@@ -23,7 +23,7 @@ ANSWERED: Final = {
 MID_EXTENSION: Final = "urn:ietf:params:rtp-hdrext:sdes:mid"
 
 
-class InvalidSdp(ValueError):
+class SdpError(ValueError):
     """An offer that cannot be answered; the text says why."""
 
 
@@ -109,7 +109,7 @@ def parse_offer(text: object) -> Offer:
     """Read an offer.
 
     Raises:
-        InvalidSdp: it is no SDP, or offers nothing that we can answer.
+        SdpError: it is no SDP, or offers nothing that we can answer.
     """
     session, sections = _sections(text)
     bundle = _bundle(session, sections)
@@ -117,22 +117,22 @@ def parse_offer(text: object) -> Offer:
     data = next((i for i in bundle if _is_data(sections[i])), None)
     taken = [index for index in (audio, data) if index is not None]
     if not taken:
-        raise InvalidSdp("the offer has neither Opus audio nor a data channel")
+        raise SdpError("the offer has neither Opus audio nor a data channel")
     main = sections[min(taken)]
 
     def needed(name: str) -> str:
         value = main.first(name) or session.first(name)
         if not value:
-            raise InvalidSdp(f"the offer has no a={name}")
+            raise SdpError(f"the offer has no a={name}")
         return value
 
     prints = [*main.all("fingerprint"), *session.all("fingerprint")]
     fingerprints = [tuple(p.lower().split(maxsplit=1)) for p in prints]
     if not fingerprints or any(len(p) != 2 for p in fingerprints):
-        raise InvalidSdp("the offer has no a=fingerprint: only encrypted calls are taken")
+        raise SdpError("the offer has no a=fingerprint: only encrypted calls are taken")
     setup = (main.first("setup") or session.first("setup") or "actpass").lower()
     if setup not in ("actpass", "active", "passive"):
-        raise InvalidSdp(f"expected a=setup of actpass, active or passive, got {setup[:40]!r}")
+        raise SdpError(f"expected a=setup of actpass, active or passive, got {setup[:40]!r}")
     return Offer(
         sections=sections,
         audio=audio,
@@ -253,19 +253,19 @@ def _transport_lines(ours: Answerer) -> list[str]:
 def _sections(text: object) -> tuple[Section, list[Section]]:
     """The session's own attributes, and the media sections."""
     if not isinstance(text, str):
-        raise InvalidSdp(f"expected SDP text, got {type(text).__name__}")
+        raise SdpError(f"expected SDP text, got {type(text).__name__}")
     if len(text) > LONGEST_SDP:
-        raise InvalidSdp(f"expected at most {LONGEST_SDP} characters of SDP, got {len(text)}")
+        raise SdpError(f"expected at most {LONGEST_SDP} characters of SDP, got {len(text)}")
     lines = text.replace("\r\n", "\n").split("\n")
     if lines[0].strip() != "v=0":
-        raise InvalidSdp(f"expected SDP that begins with v=0, got {lines[0][:40]!r}")
+        raise SdpError(f"expected SDP that begins with v=0, got {lines[0][:40]!r}")
     session = current = Section("session", "", "", [])
     sections: list[Section] = []
     for line in lines[1:]:
         if line.startswith("m="):
             parts = line[2:].split()
             if len(parts) < 4 or len(sections) >= MOST_SECTIONS:
-                raise InvalidSdp(f"expected 'm=KIND PORT PROTOCOL FORMATS', got {line[:80]!r}")
+                raise SdpError(f"expected 'm=KIND PORT PROTOCOL FORMATS', got {line[:80]!r}")
             current = Section(parts[0], parts[1], parts[2], parts[3:])
             sections.append(current)
         elif line.startswith("a="):
@@ -300,7 +300,7 @@ def _opus(section: Section) -> Opus | None:
         number, _, name = value.partition(" ")
         if name.strip().lower().startswith("opus/48000") and number.isdigit():
             if int(number) > 127:
-                raise InvalidSdp(f"expected a payload type up to 127, got {number}")
+                raise SdpError(f"expected a payload type up to 127, got {number}")
             return Opus(int(number), _parameters(section, number))
     return None
 

@@ -10,9 +10,9 @@ from typing import Any, Final
 from fastrtc.admission import Refused
 from fastrtc.audio.convert import Pcm
 from fastrtc.session import Session
-from fastrtc.transports.webrtc.candidates import InvalidCandidate, parse_candidate
+from fastrtc.transports.webrtc.candidates import CandidateError, parse_candidate
 from fastrtc.transports.webrtc.engine import Engine, Peer
-from fastrtc.transports.webrtc.sdp import InvalidSdp, Offer, parse_offer
+from fastrtc.transports.webrtc.sdp import Offer, SdpError, parse_offer
 
 logger = logging.getLogger(__name__)
 
@@ -118,7 +118,7 @@ class Signalling:
             return refusal("invalid_type", expected="offer or ice-candidate")
         try:
             offer = parse_offer(body.get("sdp"))
-        except InvalidSdp as error:
+        except SdpError as error:
             return refusal("invalid_sdp", reason=str(error))
         line = self._live(call_id)
         if line is not None and line.peer is not None and offer.restarts(line.offer):
@@ -163,7 +163,7 @@ class Signalling:
             return refusal("unknown_connection")
         try:
             candidate = parse_candidate(given)
-        except InvalidCandidate as error:
+        except CandidateError as error:
             return refusal("invalid_candidate_format", reason=str(error))
         if self._live(call_id) is None or line.peer is None:
             return refusal("connection_closed")
