@@ -234,8 +234,9 @@ def is_async(fn: Callable[..., Any]) -> bool:
     """Whether calling it gives a coroutine or an async generator; sees through partials."""
     while hasattr(fn, "func") and hasattr(fn, "keywords"):
         fn = fn.func
-    call = getattr(type(fn), "__call__", None)
-    return any(inspect.iscoroutinefunction(f) or inspect.isasyncgenfunction(f) for f in (fn, call))
+    if not inspect.isroutine(fn) and not isinstance(fn, type):
+        fn = getattr(fn, "__call__", fn)  # noqa: B004: an object may be callable by a coroutine
+    return inspect.iscoroutinefunction(fn) or inspect.isasyncgenfunction(fn)
 
 
 def frame_of(rate: int, pcm: Pcm) -> tuple[int, NDArray[np.int16]]:

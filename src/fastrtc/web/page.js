@@ -159,13 +159,14 @@ const sides = {
   caller: { meter: $("input-level"), read: () => client.inputLevel, level: 0, past: new Array(PAST).fill(0) },
   reply: { meter: $("output-level"), read: () => client.outputLevel, level: 0, past: new Array(PAST).fill(0) },
 };
+const RINGS = 4;
 const STRANDS = [
   { bend: 1, pitch: 0.052, pace: 0.0062, alpha: 1 },
   { bend: -0.7, pitch: 0.039, pace: 0.0047, alpha: 0.5 },
   { bend: 0.45, pitch: 0.081, pace: 0.0081, alpha: 0.35 },
 ];
 let drawing = false;
-let joined = 0; // 0 with the wire cut at the bead, 1 with it whole
+let joined = 0; // 0 with the wire cut at the mouthpiece, 1 with it whole
 
 function draw() {
   if (drawing) return;
@@ -191,7 +192,7 @@ function measure(side) {
   const heard = side.read();
   side.level += (heard - side.level) * (heard > side.level ? 0.55 : 0.14);
   if (side.level < 0.004) side.level = 0;
-  side.past.unshift(side.level);
+  side.past.unshift(side.past[0] + (side.level - side.past[0]) * 0.3); // a wire has some weight
   side.past.length = PAST;
   side.meter.style.setProperty("--level", side.level.toFixed(3));
   const percent = String(Math.round(side.level * 100));
@@ -211,17 +212,17 @@ function paint(now) {
     style.getPropertyValue(`--${name}`),
   );
   const loud = Math.max(sides.caller.level, sides.reply.level);
-  const radius = Math.min(height * 0.3, 62) * (calm.matches ? 1 : 1 + loud * 0.16);
+  const radius = Math.min(height * 0.36, 84) * (calm.matches ? 1 : 1 + loud * 0.07);
   const gap = (1 - joined) * 26;
   const reach = width / 2 - radius - gap;
   const muted = client.muted && mode !== "receive";
 
   strand(-1, reach, radius + gap, height, now, joined > 0.5 && !muted ? caller : hair, sides.caller.past);
   strand(1, reach, radius + gap, height, now, joined > 0.5 ? reply : hair, sides.reply.past);
-  bead(radius, now, { caller, reply, ink, hair, glow });
+  mouthpiece(radius, now, { caller, reply, ink, hair, glow });
 }
 
-/** One half of the wire: the caller's sound runs into the bead, the reply runs out of it. */
+/** One half of the wire: the caller's sound runs into the mouthpiece, the reply runs out of it. */
 function strand(side, reach, start, height, now, color, past) {
   pen.strokeStyle = color;
   for (const { bend, pitch, pace, alpha } of calm.matches ? STRANDS.slice(0, 1) : STRANDS) {
@@ -230,10 +231,9 @@ function strand(side, reach, start, height, now, color, past) {
     pen.beginPath();
     for (let u = 0; u <= reach; u += 2) {
       const along = u / reach;
-      const age = (side < 0 ? 1 - along : along) * (PAST - 1);
-      const level = calm.matches ? 0 : past[Math.round(age)];
-      const fixed = Math.min(1, u / 28); // the wire is held at the bead
-      const y = level ** 1.4 * fixed * height * 0.34 * bend * Math.sin(u * pitch - side * now * pace);
+      const level = calm.matches ? 0 : heard(past, (side < 0 ? 1 - along : along) * (PAST - 1));
+      const held = Math.min(1, u / 40) ** 2; // by the mouthpiece
+      const y = level ** 1.3 * held * height * 0.38 * bend * Math.sin(u * pitch - side * now * pace);
       pen[u ? "lineTo" : "moveTo"](side * (start + u), y);
     }
     pen.stroke();
@@ -241,36 +241,45 @@ function strand(side, reach, start, height, now, color, past) {
   pen.globalAlpha = 1;
 }
 
-function bead(radius, now, { caller, reply, ink, hair, glow }) {
-  const circle = (r, from = 0, to = 2 * Math.PI) => {
-    pen.beginPath();
-    pen.arc(0, 0, r, from, to);
-  };
-  circle(radius);
-  pen.fillStyle = glow;
-  pen.fill();
-  for (const [color, { level }] of [
-    [caller, sides.caller],
-    [reply, sides.reply],
-  ]) {
-    pen.globalAlpha = Math.min(1, level * 1.25);
-    circle(radius * (calm.matches ? 0.86 : 0.3 + 0.56 * level));
+/** The level of `age` frames ago. */
+function heard(past, age) {
+  const frame = Math.min(PAST - 2, Math.floor(age));
+  return past[frame] + (past[frame + 1] - past[frame]) * (age - frame);
+}
+
+/** The mouthpiece: rings of holes, through which the caller's sound goes in and the reply comes out. */
+function mouthpiece(radius, now, { caller, reply, ink, hair, glow }) {
+  const dot = (x, y, r, color, alpha = 1) => {
+    pen.globalAlpha = alpha;
     pen.fillStyle = color;
+    pen.beginPath();
+    pen.arc(x, y, r, 0, 2 * Math.PI);
     pen.fill();
+  };
+  const { turn, state } = client;
+  const busy = turn === "thinking" || ["connecting", "reconnecting"].includes(state);
+  const rim = { hearing: caller, interrupted: caller, speaking: reply }[turn] ?? (turn ? ink : hair);
+  dot(0, 0, radius, glow);
+  pen.strokeStyle = rim;
+  pen.lineWidth = 2;
+  pen.stroke();
+  for (let ring = 0; ring <= RINGS; ring++) {
+    const far = (radius * 0.76 * ring) / RINGS;
+    const into = heard(sides.caller.past, calm.matches ? 0 : (RINGS - ring) * 4);
+    const out = heard(sides.reply.past, calm.matches ? 0 : ring * 4);
+    const holes = ring * 6 || 1;
+    for (let hole = 0; hole < holes; hole++) {
+      const angle = (hole / holes) * 2 * Math.PI - Math.PI / 2;
+      const [x, y] = [far * Math.cos(angle), far * Math.sin(angle)];
+      // A light goes round while someone has to wait.
+      const lit = busy ? (calm.matches ? 0.5 : (0.5 + 0.5 * Math.cos(angle - now * 0.0032)) ** 3) : 0;
+      const room = radius / RINGS / 2.6;
+      dot(x, y, room * 0.34, turn ? ink : hair, busy ? 0.18 + 0.82 * lit : turn ? 0.3 : 1);
+      if (into > 0.02) dot(x, y, room * (calm.matches ? 0.7 : 0.34 + 0.6 * into), caller, Math.min(1, into * 1.6));
+      if (out > 0.02) dot(x, y, room * (calm.matches ? 0.7 : 0.34 + 0.6 * out), reply, Math.min(1, out * 1.6));
+    }
   }
   pen.globalAlpha = 1;
-  const tint = { hearing: caller, interrupted: caller, thinking: ink, speaking: reply, listening: ink }[client.turn];
-  circle(radius);
-  pen.lineWidth = 2;
-  pen.strokeStyle = tint ?? hair;
-  pen.stroke();
-
-  const busy = client.turn === "thinking" || ["connecting", "reconnecting"].includes(client.state);
-  if (!busy) return;
-  const angle = calm.matches ? -Math.PI / 2 : now * 0.0026;
-  circle(radius + 9, angle, angle + 1.1);
-  pen.strokeStyle = client.turn === "thinking" ? reply : ink;
-  pen.stroke();
 }
 
 new ResizeObserver(draw).observe(canvas);

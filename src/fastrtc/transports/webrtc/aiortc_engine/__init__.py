@@ -1,4 +1,4 @@
-"""An engine on aioice (ICE), aiortc (DTLS, SCTP), libsrtp and PyAV, with a media path of our own."""
+"""An engine on aioice, aiortc (DTLS and SCTP), libsrtp and PyAV, with our own media path."""
 
 from fastrtc.transports.webrtc.aiortc_engine.peer import AiortcEngine
 
