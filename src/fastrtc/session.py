@@ -140,7 +140,7 @@ class Session:
             # The slot is free at once: what is left to do must not keep the next caller out.
             self._on_ended(self)
             if self._started:
-                await self.driver.close()
+                await self.spawn(self.driver.close())
             if self.line is not None:
                 await self.line.close()
         except Exception:

@@ -234,6 +234,9 @@ class Stream:
         """
         from fastrtc.routes import make_router
 
+        # What is slow to load is loaded now, and not while the first caller waits.
+        _ = self._webrtc
+        self.handler._prepare(shared_runtime().vad)
         app.include_router(make_router(self, path, tags, dependencies))
 
     def run(self, host: str = "127.0.0.1", port: int = 7860, **options: Any) -> None:

@@ -35,18 +35,32 @@ class Handover(Generic[T]):
         """``limit``: the weight of items that may wait; one item always fits."""
         self.limit = limit
         self.dropped = 0
+        self.clearings = 0
+        """How often `clear` was called: whoever puts a thing in parts can tell that it is over."""
         self._items: deque[tuple[T, float]] = deque()
         self._weight = 0.0
         self._closed = False
         self._changed = threading.Condition()
 
-    def put(self, item: T, weight: float = 1.0) -> None:
-        """Add an item, waiting for room. Raises `HandoverClosed`."""
+    def put(self, item: T, weight: float = 1.0, since: int | None = None) -> bool:
+        """Add an item, waiting for room. Raises `HandoverClosed`.
+
+        ``since`` is the number of `clearings` from which on the item is out of date; it is then
+        left out, and the answer is False.
+        """
         with self._changed:
-            wait_until(self._changed, lambda: self._closed or self._weight < self.limit)
+
+            def ready() -> bool:
+                cleared = since is not None and self.clearings != since
+                return self._closed or cleared or self._weight < self.limit
+
+            wait_until(self._changed, ready)
             if self._closed:
                 raise HandoverClosed
+            if since is not None and self.clearings != since:
+                return False
             self._add(item, weight)
+            return True
 
     def offer(self, item: T, weight: float = 1.0) -> bool:
         """Add an item at once, dropping the oldest for it; False when one was dropped."""
@@ -89,6 +103,14 @@ class Handover(Generic[T]):
     def closed(self) -> bool:
         """Whether `close` was called."""
         return self._closed
+
+    def clear(self) -> None:
+        """Forget what waits."""
+        with self._changed:
+            self.clearings += 1
+            self._items.clear()
+            self._weight = 0.0
+            self._changed.notify_all()
 
     def close(self) -> None:
         """Let nobody wait any more, and forget what waits."""

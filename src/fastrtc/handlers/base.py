@@ -20,6 +20,7 @@ from fastrtc.messages import create_message
 
 if TYPE_CHECKING:
     from fastrtc.handlers.driver import Driver, Host
+    from fastrtc.models.vad.batcher import VadSource
 
 WEBRTC_VALUE: Final = "__webrtc_value__"
 """What stands in `latest_args` in the place of the call itself."""
@@ -84,6 +85,9 @@ class HandlerBase(ABC):
     @abstractmethod
     def _driver(self, host: Host) -> Driver:
         """What runs this handler in a session."""
+
+    def _prepare(self, vad: VadSource) -> None:
+        """Load what is slow to load before the first call."""
 
     def _join(self, host: Host) -> Driver:
         """Become the handler of a session."""

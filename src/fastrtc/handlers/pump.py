@@ -67,8 +67,7 @@ class Pump:
 
     def clear(self) -> None:
         """Drop what was emitted."""
-        while self.out.drain_one() is not None:
-            pass
+        self.out.clear()
 
     def too_slow(self) -> None:
         """Say once that sound was dropped."""
@@ -166,8 +165,10 @@ class ThreadPump(Pump):
             if not self.out.closed:
                 call_soon(self.host.loop, self.complaints.report, error, "emitting")
             return False
+        before = self.out.clearings
         for item, seconds in items:
-            self.out.put(item, seconds)
+            if not self.out.put(item, seconds, since=before):
+                break
         return bool(items)
 
     def _attempt(self, method: Any, doing: str) -> None:
@@ -270,10 +271,12 @@ class TaskPump(Pump):
                 except Exception as error:
                     items = []
                     self.complaints.report(error, "emitting")
+                before = self.out.clearings
                 for item, seconds in items:
                     while self.out.full:
                         await self._next_tick()
-                    self.out.put(item, seconds)
+                    if not self.out.put(item, seconds, since=before):
+                        break
                 if not items:
                     await self._next_tick()
 

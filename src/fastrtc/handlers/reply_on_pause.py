@@ -18,6 +18,7 @@ from fastrtc.turns.options import AlgoOptions
 if TYPE_CHECKING:
     from fastrtc.handlers.conversation import Conversation
     from fastrtc.handlers.driver import Driver, Host
+    from fastrtc.models.vad.batcher import VadSource
 
 
 @dataclass
@@ -178,6 +179,12 @@ class ReplyOnPause(StreamHandler):
     def ends_turns_itself(self) -> bool:
         """Whether a subclass overrides `determine_pause`."""
         return type(self).determine_pause is not ReplyOnPause.determine_pause
+
+    def _prepare(self, vad: VadSource) -> None:
+        if self.given_model is None:
+            vad.prepare()
+        else:
+            self.given_model.warmup()
 
     def _driver(self, host: Host) -> Driver:
         from fastrtc.handlers.conversation import Conversation

@@ -6,6 +6,7 @@ A caller keeps one recurrent state from the first sample of the call to the last
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import threading
 from collections import deque
@@ -42,6 +43,9 @@ class VadStream(Protocol):
 
 class VadSource(Protocol):
     """What opens a `VadStream`."""
+
+    def prepare(self) -> None:
+        """Load what is slow to load, off the event loop, before the first caller needs it."""
 
     def open(self, deliver: Deliver, fail: Fail) -> VadStream:
         """Begin the voice detection of a caller. A step that fails counts as silence."""
@@ -94,11 +98,15 @@ class VadBatcher:
         self._wake = threading.Condition()
         self._thread: threading.Thread | None = None
 
-    def open(self, deliver: Deliver, fail: Fail) -> VadStream:
+    def prepare(self) -> None:
         """See `VadSource`."""
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="fastrtc-vad", daemon=True)
             self._thread.start()
+
+    def open(self, deliver: Deliver, fail: Fail) -> VadStream:
+        """See `VadSource`."""
+        self.prepare()
         return _BatchedStream(self, deliver, fail)
 
     def submit(self, stream: _BatchedStream, window: NDArray[np.float32]) -> None:
@@ -114,6 +122,9 @@ class VadBatcher:
                 self._wake.notify()
 
     def _run(self) -> None:
+        # Loaded before the first caller talks; an error comes again, and is told, with a step.
+        with contextlib.suppress(Exception):
+            self._load()
         while True:
             with self._wake:
                 self._wake.wait_for(lambda: self._turn)
@@ -160,16 +171,19 @@ class InlineVad:
     """Voice detection without a thread, for virtual time: a step is delivered when it is fed."""
 
     def __init__(self, load: Callable[[], SileroNet] = shared_net) -> None:
-        self._load = load
+        self._net = load()
+
+    def prepare(self) -> None:
+        """See `VadSource`: it is loaded."""
 
     def open(self, deliver: Deliver, fail: Fail) -> VadStream:
         """See `VadSource`."""
-        return _InlineStream(self._load, deliver, fail)
+        return _InlineStream(self._net, deliver, fail)
 
 
 class _InlineStream:
-    def __init__(self, load: Callable[[], SileroNet], deliver: Deliver, fail: Fail) -> None:
-        self._load = load
+    def __init__(self, net: SileroNet, deliver: Deliver, fail: Fail) -> None:
+        self._net = net
         self._deliver: Deliver | None = deliver
         self._fail = fail
         self._state = np.zeros((2, 1, 128), np.float32)
@@ -179,7 +193,7 @@ class _InlineStream:
         for window in self._windows.cut(samples):
             probability = 0.0
             try:
-                found, self._state = self._load().step(window[None], self._state)
+                found, self._state = self._net.step(window[None], self._state)
                 probability = float(found[0])
             except Exception as error:
                 self._fail(error)

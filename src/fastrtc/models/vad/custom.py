@@ -34,6 +34,9 @@ class CustomVad:
         self.window = round(window * RATE)
         self.run = run
 
+    def prepare(self) -> None:
+        """See `VadSource`: the model is the user's to load."""
+
     def open(self, deliver: Deliver, fail: Fail) -> VadStream:
         """See `VadSource`."""
         return _CustomStream(self, deliver, fail)
