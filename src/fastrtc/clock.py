@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import weakref
 from collections.abc import Callable
 from typing import Final
 from weakref import WeakKeyDictionary
@@ -28,7 +29,8 @@ class FrameClock:
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
+        # The loop's entry in `_clocks` must not keep the loop.
+        self._loop: asyncio.AbstractEventLoop = weakref.proxy(loop)
         self._listeners: dict[int, Callable[[], None]] = {}
         self._keys = 0
         self._due = 0.0
@@ -70,9 +72,10 @@ class FrameClock:
             )
             behind = CATCH_UP
         for _ in range(1 + max(0, behind)):
-            for listener in list(self._listeners.values()):
+            for key in list(self._listeners):
                 try:
-                    listener()
+                    if (listener := self._listeners.get(key)) is not None:
+                        listener()
                 except Exception:
                     logger.exception("A call failed at a tick")
         self._due += TICK * (1 + max(0, behind))

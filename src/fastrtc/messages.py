@@ -26,7 +26,7 @@ LONGEST_TEXT: Final = 2_000
 """Characters of an error's text that go to a client."""
 
 
-def create_message(type: MessageType, data: Any = None) -> str:  # noqa: A002: the wire's name
+def create_message(type: MessageType, data: Any = None) -> str:  # noqa: A002 (the wire's name)
     """A message as JSON text.
 
     Errors and warnings carry their text in ``data`` and in ``message``: older servers sent the

@@ -174,7 +174,9 @@ def test_interleaved_stereo_of_odd_length_is_refused_with_its_shape() -> None:
 
 @pytest.mark.parametrize("shape", [(), (3, 4), (0, 4), (1, 1, 4), (6, 2)])
 def test_another_shape_is_refused_with_that_shape(shape: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match=r"expected audio of shape \(n,\), \(1, n\) or \(2, n\)") as e:
+    with pytest.raises(
+        ValueError, match=r"expected audio of shape \(n,\), \(1, n\) or \(2, n\)"
+    ) as e:
         as_channels(np.zeros(shape))
     assert str(shape) in str(e.value)
 
@@ -195,7 +197,8 @@ def test_a_mix_of_two_full_scale_channels_does_not_wrap() -> None:
 @pytest.mark.pitfall(26)
 def test_a_mix_to_mono_is_as_long_as_the_stereo_was() -> None:
     mono = with_channels(np.zeros((2, 480), np.int16), 1)
-    assert (mono.shape, mono.dtype) == ((1, 480), np.int16)
+    assert mono.shape == (1, 480)
+    assert mono.dtype == np.int16
 
 
 def test_mono_is_doubled_to_stereo() -> None:

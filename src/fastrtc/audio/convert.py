@@ -41,8 +41,9 @@ def audio_to_int16(audio: Any) -> Any:
     if samples.dtype == np.uint8:
         return ((samples.astype(np.int16) - 128) << 8).astype(np.int16)
     if np.issubdtype(samples.dtype, np.floating):
-        scaled = np.nan_to_num(samples.astype(np.float64), nan=0.0, posinf=1.0, neginf=-1.0)
-        return np.clip(np.round(scaled * FULL_SCALE), -32768, 32767).astype(np.int16)
+        # Clipped before it is scaled: the largest floats would overflow.
+        whole = np.nan_to_num(np.clip(samples, -1, 1).astype(np.float64))
+        return np.clip(np.round(whole * FULL_SCALE), -32768, 32767).astype(np.int16)
     if np.issubdtype(samples.dtype, np.integer):
         return np.clip(samples, -32768, 32767).astype(np.int16)
     raise TypeError(f"expected audio of an integer or float dtype, got {samples.dtype}")

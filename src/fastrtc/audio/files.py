@@ -34,6 +34,8 @@ def audio_to_bytes(audio: tuple[int, NDArray[Any]]) -> bytes:
     from fastrtc.audio.resample import StreamResampler
 
     rate, pcm = as_pcm(*audio)
+    if not pcm.shape[1]:
+        raise ValueError("expected at least one sample of audio, got none")
     target = next((known for known in MP3_RATES if known >= rate), MP3_RATES[-1])
     if target != rate:
         resampler = StreamResampler(rate, target, pcm.shape[0])

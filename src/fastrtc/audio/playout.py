@@ -89,11 +89,12 @@ class Playout:
             part = head[:, : self.frame_samples - filled]
             frame[:, filled : filled + part.shape[1]] = part
             filled += part.shape[1]
+            # Counted here and not at the end: what a mark calls may ask, or interrupt.
+            self._queued -= part.shape[1]
+            self.heard += part.shape[1]
             self._queue.popleft()
             if part.shape[1] < head.shape[1]:
                 self._queue.appendleft(head[:, part.shape[1] :])
-        self._queued -= filled
-        self.heard += filled
         return frame
 
     def interrupt(self) -> None:
@@ -101,12 +102,14 @@ class Playout:
 
         Marks are dropped too: what they stood behind was not heard.
         """
-        head = next((item for item in self._queue if not isinstance(item, Mark)), None)
+        length = round(self.rate * FADE_SECONDS)
+        heads = [item[:, :length] for item in self._queue if not isinstance(item, Mark)]
         self._queue.clear()
         self._queued = 0
-        self._starved = True
-        if head is not None:
-            tail = head[:, : round(self.rate * FADE_SECONDS)]
+        # A fade goes out at once.
+        self._starved = bool(heads)
+        if heads:
+            tail = np.concatenate(heads, axis=1)[:, :length]
             ramp = np.linspace(1, 0, tail.shape[1], dtype=np.float32)
             self.push((tail * ramp).astype(np.int16))
 

@@ -50,7 +50,10 @@ class Weights:
         places = []
         if folder := os.environ.get("FASTRTC_MODELS"):
             places.append(Path(folder) / self.name)
-        spec = importlib.util.find_spec(self.package)
+        try:
+            spec = importlib.util.find_spec(self.package)
+        except ModuleNotFoundError:  # of the package around it
+            spec = None
         if spec is not None and spec.submodule_search_locations:
             places += [Path(root) / self.path for root in spec.submodule_search_locations]
         return places

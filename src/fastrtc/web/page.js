@@ -82,9 +82,9 @@ function forget(code) {
 client.addEventListener("state", ({ detail: { state } }) => {
   if (state === "connected") {
     answeredAt ??= Date.now();
-    forget("connection_lost");
     listMicrophones();
   } else if (state !== "reconnecting") answeredAt = null;
+  if (state !== "reconnecting") forget("connection_lost");
   mode = client.config.mode;
   arrange();
   show();
@@ -212,7 +212,7 @@ function paint(now) {
     style.getPropertyValue(`--${name}`),
   );
   const loud = Math.max(sides.caller.level, sides.reply.level);
-  const radius = Math.min(height * 0.36, 84) * (calm.matches ? 1 : 1 + loud * 0.07);
+  const radius = Math.min(height * 0.36, width * 0.2, 84) * (calm.matches ? 1 : 1 + loud * 0.07);
   const gap = (1 - joined) * 26;
   const reach = width / 2 - radius - gap;
   const muted = client.muted && mode !== "receive";

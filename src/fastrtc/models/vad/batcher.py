@@ -73,19 +73,23 @@ class _BatchedStream:
     def __init__(self, batcher: VadBatcher, deliver: Deliver, fail: Fail) -> None:
         self.loop = asyncio.get_running_loop()
         self.deliver: Deliver | None = deliver
-        self.fail = fail
+        self.fail: Fail | None = fail
         self.state = np.zeros((2, 1, 128), np.float32)
         self.pending: deque[NDArray[np.float32]] = deque()
         self.in_turn = False
+        self.behind = False
+        """Whether a step was ever skipped."""
         self._windows = Windows()
         self._batcher = batcher
 
     def feed(self, samples: NDArray[np.float32]) -> None:
-        for window in self._windows.cut(samples):
-            self._batcher.submit(self, window)
+        if self.deliver is not None:
+            for window in self._windows.cut(samples):
+                self._batcher.submit(self, window)
 
     def close(self) -> None:
-        self.deliver = None
+        # The thread may hold this stream for long, and must not hold the call behind it.
+        self.deliver = self.fail = None
         self.pending.clear()
 
 
@@ -113,13 +117,20 @@ class VadBatcher:
         """Queue a window of a caller."""
         with self._wake:
             if len(stream.pending) >= BACKLOG:
-                stream.pending.popleft()
-                logger.warning("Voice detection is %d steps behind; a step was skipped", BACKLOG)
+                self._skip(stream)
             stream.pending.append(window)
             if not stream.in_turn:
                 stream.in_turn = True
                 self._turn.append(stream)
                 self._wake.notify()
+
+    def _skip(self, stream: _BatchedStream) -> None:
+        """Give up the oldest step. It counts as silence: a call tells its place by its steps."""
+        stream.pending.popleft()
+        stream.loop.call_soon(_hand_out, [(stream, 0.0)], None)
+        if not stream.behind:
+            stream.behind = True
+            logger.warning("Voice detection is %d steps behind; steps are skipped", BACKLOG)
 
     def _run(self) -> None:
         # Loaded before the first caller talks; an error comes again, and is told, with a step.
@@ -160,11 +171,14 @@ class VadBatcher:
 
 def _hand_out(found: list[tuple[_BatchedStream, float]], error: Exception | None) -> None:
     for stream, probability in found:
-        if stream.deliver is None:
-            continue
-        if error is not None:
-            stream.fail(error)
-        stream.deliver(probability)
+        try:
+            # Asked twice: who is told of an error may hang up.
+            if error is not None and stream.fail is not None:
+                stream.fail(error)
+            if stream.deliver is not None:
+                stream.deliver(probability)
+        except Exception:
+            logger.exception("A call failed at a step of voice detection")
 
 
 class InlineVad:
@@ -191,6 +205,8 @@ class _InlineStream:
 
     def feed(self, samples: NDArray[np.float32]) -> None:
         for window in self._windows.cut(samples):
+            if self._deliver is None:
+                return
             probability = 0.0
             try:
                 found, self._state = self._net.step(window[None], self._state)

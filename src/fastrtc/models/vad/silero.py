@@ -60,6 +60,10 @@ class SileroVadOptions:
     def __post_init__(self) -> None:
         if not 0 < self.threshold < 1:
             raise ValueError(f"expected a threshold between 0 and 1, got {self.threshold}")
+        if not self.max_speech_duration_s > 0:
+            raise ValueError(
+                f"expected max_speech_duration_s over 0, got {self.max_speech_duration_s}"
+            )
         for name in ("min_speech_duration_ms", "min_silence_duration_ms", "speech_pad_ms"):
             if getattr(self, name) < 0:
                 raise ValueError(f"expected {name} of 0 or more, got {getattr(self, name)}")

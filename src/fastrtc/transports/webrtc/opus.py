@@ -35,6 +35,7 @@ class OpusEncoder:
         codec.layout = self._layout
         codec.format = "s16"
         codec.bit_rate = BIT_RATE[channels]
+        codec.thread_count = 1
         codec.time_base = fractions.Fraction(1, encoded)
         codec.options = {
             "application": "voip",
@@ -75,6 +76,8 @@ class OpusDecoder:
         codec.sample_rate = RATE
         codec.layout = "mono" if channels == 1 else "stereo"
         codec.format = "s16"
+        # By default FFmpeg starts a thread per core for each decoder, and Opus uses none.
+        codec.thread_count = 1
         self._codec = codec
         self._last = RATE // FRAMES_PER_SECOND
 

@@ -7,6 +7,7 @@ declined in its place.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -76,6 +77,7 @@ class Offer:
         setup: who may start the DTLS handshake: actpass, active or passive.
         candidates: ``candidate:...`` lines that came with the offer.
         ended: whether no more candidates follow.
+        bundled: whether it says that its sections share a transport.
     """
 
     sections: list[Section]
@@ -89,6 +91,7 @@ class Offer:
     setup: str
     candidates: list[str]
     ended: bool
+    bundled: bool
 
     @property
     def direction(self) -> str:
@@ -119,6 +122,9 @@ def parse_offer(text: object) -> Offer:
     if not taken:
         raise SdpError("the offer has neither Opus audio nor a data channel")
     main = sections[min(taken)]
+    if main.first("ice-ufrag") is None:
+        # Only the first section of a bundle must have the transport (RFC 8843, 7.2.1).
+        main = sections[bundle[0]]
 
     def needed(name: str) -> str:
         value = main.first(name) or session.first(name)
@@ -145,6 +151,7 @@ def parse_offer(text: object) -> Offer:
         setup=setup,
         candidates=main.all("candidate"),
         ended=main.first("end-of-candidates") is not None,
+        bundled=any(group.startswith("BUNDLE") for group in session.all("group")),
     )
 
 
@@ -187,7 +194,7 @@ def write_answer(offer: Offer, ours: Answerer) -> str:
         f"o=- {ours.session[0]} {ours.session[1]} IN IP4 0.0.0.0",
         "s=-",
         "t=0 0",
-        f"a=group:BUNDLE {bundle}",
+        *([f"a=group:BUNDLE {bundle}"] if offer.bundled else []),
         "a=msid-semantic:WMS *",
     ]
     for index, section in enumerate(offer.sections):
@@ -200,7 +207,7 @@ def write_answer(offer: Offer, ours: Answerer) -> str:
                 f"m={section.kind} 0 {section.protocol} {' '.join(section.formats)}",
                 "c=IN IP4 0.0.0.0",
                 "a=inactive",
-                f"a=mid:{section.mid}",
+                *_mid_lines(section),
             ]
             continue
         lines += _transport_lines(ours)
@@ -215,7 +222,7 @@ def _audio_lines(offer: Offer, section: Section, ours: Answerer) -> list[str]:
     lines = [
         f"m=audio 9 {section.protocol} {number}",
         "c=IN IP4 0.0.0.0",
-        f"a=mid:{section.mid}",
+        *_mid_lines(section),
         f"a={direction}",
         "a=rtcp-mux",
         f"a=rtpmap:{number} opus/48000/2",
@@ -232,10 +239,14 @@ def _data_lines(section: Section, ours: Answerer) -> list[str]:
     return [
         f"m=application 9 {section.protocol} {' '.join(section.formats)}",
         "c=IN IP4 0.0.0.0",
-        f"a=mid:{section.mid}",
+        *_mid_lines(section),
         f"a=sctp-port:{ours.data_port}",
         f"a=max-message-size:{ours.largest_message}",
     ]
+
+
+def _mid_lines(section: Section) -> list[str]:
+    return [f"a=mid:{section.mid}"] if section.mid else []
 
 
 def _transport_lines(ours: Answerer) -> list[str]:
@@ -298,9 +309,9 @@ def _opus(section: Section) -> Opus | None:
         return None
     for value in section.all("rtpmap"):
         number, _, name = value.partition(" ")
-        if name.strip().lower().startswith("opus/48000") and number.isdigit():
-            if int(number) > 127:
-                raise SdpError(f"expected a payload type up to 127, got {number}")
+        if name.strip().lower().startswith("opus/48000"):
+            if not (re.fullmatch("[0-9]{1,3}", number) and int(number) <= 127):
+                raise SdpError(f"expected a payload type of 0 to 127, got {number[:40]!r}")
             return Opus(int(number), _parameters(section, number))
     return None
 

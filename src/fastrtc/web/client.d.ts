@@ -1,0 +1,164 @@
+/** Which ways the sound goes, as the caller sees it. */
+export type Mode = "send-receive" | "send" | "receive";
+
+export type ConnectionState = "idle" | "connecting" | "connected" | "reconnecting" | "closed" | "failed";
+
+export type Turn = "listening" | "hearing" | "thinking" | "speaking" | "interrupted";
+
+export type LogEvent = "started_talking" | "pause_detected" | "response_starting" | "interrupted" | "response_finished";
+
+/** Codes that the client itself gives; a refusing server may add its own. */
+export type ErrorCode =
+  | "insecure_page"
+  | "unsupported"
+  | "microphone_missing"
+  | "microphone_denied"
+  | "microphone_busy"
+  | "microphone_failed"
+  | "microphone_lost"
+  | "concurrency_limit_reached"
+  | "connection_already_exists"
+  | "invalid_sdp"
+  | "unknown_connection"
+  | "stream_missing"
+  | "server_refused"
+  | "server_unreachable"
+  | "server_error"
+  | "ice_failed"
+  | "connection_lost"
+  | "reconnect_failed"
+  | "stream_ended"
+  | "autoplay_blocked"
+  | "cancelled"
+  | (string & {});
+
+export interface OfferBody {
+  type: "offer";
+  sdp: string;
+  webrtc_id: string;
+  /** Present on an ICE restart of a call that the server already knows. */
+  restart?: true;
+}
+
+export interface CandidateBody {
+  type: "ice-candidate";
+  webrtc_id: string;
+  candidate: RTCIceCandidateInit;
+}
+
+export interface FailedReply {
+  status: "failed";
+  meta: { error: string; limit?: number; [detail: string]: unknown };
+}
+
+export type SignalBody = OfferBody | CandidateBody;
+export type SignalReply = { type: "answer"; sdp: string } | { status: "success" } | FailedReply;
+
+export interface FastRTCOptions {
+  /** Base URL of the stream, resolved against the page; `"."` by default. */
+  url?: string;
+  /** Takes the place of the HTTP signalling. Without a `url` beside it, the stream's settings are not fetched. */
+  signal?: (body: SignalBody) => Promise<SignalReply>;
+  /** Goes before the stream's own setting. */
+  mode?: Mode;
+  /** Goes before the stream's own setting; null asks for the browser's defaults. */
+  rtcConfiguration?: RTCConfiguration | null;
+  /** Laid over the defaults: echo cancellation, noise suppression and gain control, all on. */
+  trackConstraints?: MediaTrackConstraints | null;
+  /** The microphone to begin with, should it be there. */
+  deviceId?: string;
+  /** `webrtc_id` of the first connection; each later connection gets a new one. */
+  id?: string;
+  /** Plays the replies; the client makes one if none is given. */
+  audio?: HTMLAudioElement;
+}
+
+export interface StreamConfig {
+  title: string | null;
+  mode: Mode;
+  rtcConfiguration: RTCConfiguration | null;
+  trackConstraints: MediaTrackConstraints | null;
+}
+
+export interface Microphone {
+  deviceId: string;
+  /** Empty until the page may use a microphone. */
+  label: string;
+}
+
+export interface ServerMessage {
+  type: "log" | "error" | "warning" | "end_stream" | "update_connection" | "send_input" | "fetch_output" | "stopword" | (string & {});
+  data?: unknown;
+  /** The text of an `error` or a `warning`, beside or instead of `data`. */
+  message?: string;
+  [field: string]: unknown;
+}
+
+export interface FastRTCEventMap {
+  state: CustomEvent<{ state: ConnectionState }>;
+  turn: CustomEvent<{ turn: Turn | null }>;
+  /** Every well formed message, as the server sent it. */
+  message: CustomEvent<ServerMessage>;
+  /** `message` is a sentence that can be shown as it is. */
+  error: CustomEvent<{ code: ErrorCode; message: string }>;
+}
+
+/** What a promise of the client rejects with. */
+export class FastRTCError extends Error {
+  readonly name: "FastRTCError";
+  readonly code: ErrorCode;
+  constructor(code: ErrorCode, options?: { text?: string; cause?: unknown; limit?: number; detail?: string });
+}
+
+/** One caller of one stream: connects, reconnects, follows the turns and measures the sound. Draws nothing. */
+export class FastRTCClient extends EventTarget {
+  constructor(options?: FastRTCOptions);
+
+  readonly state: ConnectionState;
+  /** Null without a call. */
+  readonly turn: Turn | null;
+  /** The `webrtc_id` by which the server knows this call; a fresh connection changes it. */
+  readonly id: string;
+  readonly muted: boolean;
+  /** What the stream says of itself, overlaid with the options. */
+  readonly config: StreamConfig;
+  /** Device id of the open microphone; null when none is. */
+  readonly microphone: string | null;
+  /** The server's sound; null until it arrives. */
+  readonly remoteStream: MediaStream | null;
+  /** Loudness of the caller right now, 0 to 1: -60 dBFS and below to -12 dBFS and above. */
+  readonly inputLevel: number;
+  /** Loudness of the reply right now, on the same scale. */
+  readonly outputLevel: number;
+
+  /** The microphones of this machine. */
+  static microphones(): Promise<Microphone[]>;
+
+  /** Asks the stream for its settings; every connection does so by itself. */
+  configure(): Promise<StreamConfig>;
+  /** Resolves once sound can flow; rejects with a `FastRTCError`, after its `error` event unless `cancelled`. */
+  connect(): Promise<void>;
+  /** Hangs up. */
+  disconnect(): void;
+  /** Holds over calls. */
+  setMuted(muted: boolean): void;
+  /** Also during a call, without renegotiation; an empty id stands for the browser's default. */
+  setMicrophone(deviceId: string): Promise<void>;
+  /** Sends an object as JSON; false while there is no line to send it on. */
+  send(object: unknown): boolean;
+  /** Plays the reply; worth calling from a click after the error `autoplay_blocked`. */
+  play(): Promise<void>;
+
+  addEventListener<K extends keyof FastRTCEventMap>(
+    type: K,
+    listener: (this: FastRTCClient, event: FastRTCEventMap[K]) => void,
+    options?: boolean | AddEventListenerOptions,
+  ): void;
+  addEventListener(type: string, listener: EventListenerOrEventListenerObject | null, options?: boolean | AddEventListenerOptions): void;
+  removeEventListener<K extends keyof FastRTCEventMap>(
+    type: K,
+    listener: (this: FastRTCClient, event: FastRTCEventMap[K]) => void,
+    options?: boolean | EventListenerOptions,
+  ): void;
+  removeEventListener(type: string, listener: EventListenerOrEventListenerObject | null, options?: boolean | EventListenerOptions): void;
+}

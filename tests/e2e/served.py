@@ -1,0 +1,77 @@
+"""A server in a process of its own: `python -m tests.e2e.served HANDLER`; prints its port."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from queue import Queue
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI
+
+from fastrtc import ReplyOnPause, Stream, StreamHandler
+
+
+class BlockingEcho(StreamHandler):
+    """The guide's own echo, whose emit blocks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.queue: Queue[Any] = Queue()
+
+    def receive(self, frame: Any) -> None:
+        self.queue.put(frame)
+
+    def emit(self) -> Any:
+        return self.queue.get()
+
+    def copy(self) -> StreamHandler:
+        return BlockingEcho()
+
+
+def reply(audio: Any) -> Iterator[Any]:
+    yield audio
+
+
+def main() -> None:
+    handlers = {"echo": BlockingEcho, "reply": lambda: ReplyOnPause(reply)}
+    stream = Stream(
+        handlers[sys.argv[1]](),
+        concurrency_limit=None,
+        server_rtc_configuration={"iceServers": []},
+        verbose=False,
+    )
+    app = FastAPI()
+    stream.mount(app)
+
+    @app.get("/stats")
+    async def stats() -> dict[str, int]:
+        gc.collect()
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        return {
+            "calls": len(stream.connections),
+            "memory": pages * os.sysconf("SC_PAGE_SIZE"),
+            "threads": len(os.listdir("/proc/self/task")),
+            "tasks": len(asyncio.all_tasks()),
+            "files": len(os.listdir("/proc/self/fd")),
+        }
+
+    async def serve() -> None:
+        config = uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning")
+        server = uvicorn.Server(config)
+        task = asyncio.create_task(server.serve())
+        while not server.started:
+            await asyncio.sleep(0.01)
+        print(server.servers[0].sockets[0].getsockname()[1], flush=True)
+        await task
+
+    asyncio.run(serve())
+
+
+if __name__ == "__main__":
+    main()

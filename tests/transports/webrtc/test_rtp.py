@@ -1,0 +1,281 @@
+import struct
+
+import pytest
+from aiortc.rtp import (
+    RtcpPacket,
+    RtcpReceiverInfo,
+    RtcpRrPacket,
+    RtcpSdesPacket,
+    RtcpSrPacket,
+)
+from aiortc.rtp import RtpPacket as AiortcPacket
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fastrtc.transports.webrtc.rtp import (
+    CLOCK_RATE,
+    NTP_EPOCH,
+    Reception,
+    RtpPacket,
+    parse_rtp,
+    write_report,
+    write_rtp,
+)
+
+WRAP = 1 << 16
+FRAME = 960
+
+
+def packet(
+    payload: bytes = b"opus",
+    *,
+    contributors: int = 0,
+    extension: bytes | None = None,
+    padding: bytes = b"",
+    first: int = 0x80,
+) -> bytes:
+    """A packet of payload type 111, number 7, time 8, source 9, as RFC 3550 draws it."""
+    first |= contributors | (0x10 if extension is not None else 0) | (0x20 if padding else 0)
+    data = struct.pack("!BBHII", first, 111, 7, 8, 9) + b"\1\2\3\4" * contributors
+    if extension is not None:
+        data += struct.pack("!HH", 0xBEDE, len(extension) // 4) + extension
+    return data + payload + padding
+
+
+READ = RtpPacket(111, 7, 8, 9, b"opus")
+
+# Media
+
+
+@given(
+    st.integers(0, 127),
+    st.booleans(),
+    st.integers(0, WRAP - 1),
+    st.integers(0, 2**32 - 1),
+    st.integers(0, 2**32 - 1),
+    st.binary(max_size=100),
+)
+@settings(deadline=None, max_examples=60)
+def test_what_is_written_is_read_again(
+    kind: int, marker: bool, number: int, time: int, source: int, payload: bytes
+) -> None:
+    data = write_rtp(kind, marker, number, time, source, payload)
+    assert parse_rtp(data) == RtpPacket(kind, number, time, source, payload)
+
+
+def test_another_library_reads_what_is_written() -> None:
+    found = AiortcPacket.parse(write_rtp(111, True, 7, 8, 9, b"opus"))
+    assert (found.payload_type, found.sequence_number, found.timestamp) == (111, 7, 8)
+    assert (found.ssrc, found.payload, found.marker) == (9, b"opus", 1)
+
+
+def test_the_number_and_the_time_wrap_around() -> None:
+    found = parse_rtp(write_rtp(111, False, WRAP + 7, 2**32 + 8, 9, b"opus"))
+    assert found == READ
+
+
+def test_the_marker_is_no_part_of_the_payload_type() -> None:
+    found = parse_rtp(write_rtp(127, True, 0, 0, 0, b""))
+    assert found is not None
+    assert found.payload_type == 127
+
+
+@pytest.mark.parametrize("padding", [b"\1", b"\0\0\0\4", bytes(254) + b"\xff"])
+def test_padding_is_taken_off(padding: bytes) -> None:
+    assert parse_rtp(packet(padding=padding)) == READ
+
+
+@pytest.mark.parametrize("extension", [b"", b"\x10\xaa\0\0", bytes(40)])
+def test_a_header_extension_is_skipped(extension: bytes) -> None:
+    assert parse_rtp(packet(extension=extension)) == READ
+
+
+@pytest.mark.parametrize("count", [1, 2, 15])
+def test_contributing_sources_are_skipped(count: int) -> None:
+    assert parse_rtp(packet(contributors=count)) == READ
+
+
+def test_all_of_these_may_come_together() -> None:
+    data = packet(contributors=3, extension=bytes(8), padding=b"\0\2")
+    assert parse_rtp(data) == READ
+
+
+def test_a_packet_of_padding_alone_has_no_payload() -> None:
+    found = parse_rtp(packet(b"", padding=b"\0\0\0\4"))
+    assert found is not None
+    assert found.payload == b""
+
+
+@pytest.mark.parametrize("padding", [b"\xff", b"\5"])
+def test_more_padding_than_there_is_packet_is_no_packet(padding: bytes) -> None:
+    assert parse_rtp(packet(b"", padding=padding)) is None
+
+
+def test_an_extension_that_is_longer_than_the_packet_is_no_packet() -> None:
+    data = bytearray(packet(extension=bytes(8)))
+    data[14:16] = b"\xff\xff"
+    assert parse_rtp(bytes(data)) is None
+
+
+@pytest.mark.parametrize("first", [0x00, 0x40, 0xC0])
+def test_another_version_is_no_packet(first: int) -> None:
+    assert parse_rtp(packet(first=first)) is None
+
+
+@pytest.mark.parametrize(
+    "head", [packet(), packet(contributors=3, extension=bytes(8)), packet(extension=bytes(4))]
+)
+def test_a_packet_cut_in_its_header_is_no_packet(head: bytes) -> None:
+    for end in range(len(head) - len(b"opus")):
+        assert parse_rtp(head[:end]) is None
+
+
+@given(st.binary(max_size=80), st.sampled_from([b"", b"\x80", b"\x9f", b"\xbf", b"\xb0"]))
+@settings(deadline=None, max_examples=200)
+def test_any_bytes_are_read_or_are_no_packet(data: bytes, first: bytes) -> None:
+    found = parse_rtp(first + data)
+    if found is not None:
+        assert len(found.payload) <= len(first + data) - 12
+
+
+# Reports
+
+
+def reception(numbers: list[int], ssrc: int = 0xCAFE) -> Reception:
+    """What has come, each packet exactly in its time."""
+    found = Reception(ssrc)
+    for number in numbers:
+        found.add(number % WRAP, number * FRAME % 2**32, number * 0.02)
+    return found
+
+
+def report(
+    incoming: Reception | None, sent: tuple[int, int, int] | None = None
+) -> RtcpReceiverInfo:
+    """Our report on what has come, as another library reads it."""
+    found = RtcpPacket.parse(write_report(1, "us", sent, 0.0, incoming))[0]
+    assert isinstance(found, (RtcpSrPacket, RtcpRrPacket))
+    (block,) = found.reports
+    return block
+
+
+def test_a_sender_report_says_what_was_sent() -> None:
+    data = write_report(0xABCD, "us", (96_000, 100, 8_000), 1_700_000_000.25, None)
+    found = RtcpPacket.parse(data)[0]
+    assert isinstance(found, RtcpSrPacket)
+    info = found.sender_info
+    assert (found.ssrc, found.reports) == (0xABCD, [])
+    assert (info.rtp_timestamp, info.packet_count, info.octet_count) == (96_000, 100, 8_000)
+    assert info.ntp_timestamp == (1_700_000_000 + NTP_EPOCH) << 32 | 1 << 30
+
+
+def test_counts_of_a_long_call_wrap_around() -> None:
+    data = write_report(1, "us", (2**32 + 1, 2**32 + 2, 2**32 + 3), 0.0, None)
+    found = RtcpPacket.parse(data)[0]
+    assert isinstance(found, RtcpSrPacket)
+    info = found.sender_info
+    assert (info.rtp_timestamp, info.packet_count, info.octet_count) == (1, 2, 3)
+
+
+def test_who_has_sent_nothing_writes_a_receiver_report() -> None:
+    found = RtcpPacket.parse(write_report(5, "us", None, 0.0, reception([1])))[0]
+    assert isinstance(found, RtcpRrPacket)
+    assert found.ssrc == 5
+    assert [block.ssrc for block in found.reports] == [0xCAFE]
+
+
+def test_a_sender_report_carries_what_was_received_too() -> None:
+    assert report(reception([1, 2, 3]), sent=(0, 1, 1)).highest_sequence == 3
+
+
+@given(st.text(st.characters(min_codepoint=33, max_codepoint=126), max_size=199))
+@settings(deadline=None, max_examples=60)
+def test_every_report_ends_with_our_name(name: str) -> None:
+    packets = RtcpPacket.parse(write_report(5, name, None, 0.0, None))
+    assert len(packets) == 2
+    assert isinstance(packets[1], RtcpSdesPacket)
+    (chunk,) = packets[1].chunks
+    assert (chunk.ssrc, chunk.items) == (5, [(1, name.encode())])
+
+
+@given(st.text(max_size=400))
+@settings(deadline=None, max_examples=40)
+def test_any_name_makes_a_whole_packet(name: str) -> None:
+    try:
+        data = write_report(5, name, None, 0.0, None)
+    except UnicodeEncodeError:
+        return
+    assert len(data) % 4 == 0
+    assert len(RtcpPacket.parse(data)) == 2
+
+
+def test_nothing_lost_is_reported_as_nothing_lost() -> None:
+    block = report(reception(list(range(100, 200))))
+    assert (block.fraction_lost, block.packets_lost) == (0, 0)
+    assert block.highest_sequence == 199
+    assert block.jitter == 0
+
+
+def test_a_quarter_lost_is_reported_as_64_of_256() -> None:
+    block = report(reception([n for n in range(100) if n % 4 != 2]))
+    assert (block.fraction_lost, block.packets_lost) == (64, 25)
+
+
+def test_the_loss_fraction_is_that_since_the_last_report() -> None:
+    incoming = reception([n for n in range(100) if n % 2 == 0 or n == 99])
+    assert report(incoming).fraction_lost == 256 * 49 // 100
+    for number in range(100, 200):
+        incoming.add(number, number * FRAME, number * 0.02)
+    block = report(incoming)
+    assert (block.fraction_lost, block.packets_lost) == (0, 49)
+
+
+def test_a_report_without_new_packets_has_no_loss_fraction() -> None:
+    incoming = reception([0, 2])
+    report(incoming)
+    assert report(incoming).fraction_lost == 0
+
+
+def test_doubled_packets_are_no_negative_loss() -> None:
+    block = report(reception([1, 1, 1, 2, 2]))
+    assert (block.fraction_lost, block.packets_lost) == (0, 0)
+
+
+def test_reordered_packets_are_not_lost() -> None:
+    block = report(reception([5, 7, 6, 9, 8]))
+    assert (block.packets_lost, block.highest_sequence) == (0, 9)
+
+
+def test_the_highest_number_counts_the_wraps() -> None:
+    block = report(reception(list(range(WRAP - 10, WRAP + 10))))
+    assert (block.highest_sequence, block.packets_lost) == (WRAP + 9, 0)
+
+
+def test_packets_lost_at_the_wrap_are_counted() -> None:
+    block = report(reception([WRAP - 2, WRAP + 1]))
+    assert (block.highest_sequence, block.packets_lost) == (WRAP + 1, 2)
+
+
+def test_a_wrapped_timestamp_is_no_jitter() -> None:
+    incoming = Reception(1)
+    for number in range(100):
+        incoming.add(number, (2**32 - 50 * FRAME + number * FRAME) % 2**32, number * 0.02)
+    assert report(incoming).jitter == 0
+
+
+def test_jitter_comes_near_the_swing_of_the_arrival_times() -> None:
+    incoming = Reception(1)
+    for number in range(500):
+        incoming.add(number, number * FRAME, number * 0.02 + 0.010 * (number % 2))
+    assert report(incoming).jitter == pytest.approx(0.010 * CLOCK_RATE, rel=0.05)
+
+
+@given(st.lists(st.integers(0, WRAP - 1), min_size=1, max_size=100))
+@settings(deadline=None, max_examples=80)
+def test_any_numbers_make_a_report_that_can_be_read(numbers: list[int]) -> None:
+    incoming = Reception(1)
+    for place, number in enumerate(numbers):
+        incoming.add(number, place * FRAME, place * 0.02)
+    block = report(incoming)
+    assert 0 <= block.fraction_lost <= 255
+    assert block.packets_lost >= 0
