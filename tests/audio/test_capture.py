@@ -19,7 +19,7 @@ def numbered(
 
 
 @given(chunk_sizes, positions, positions, st.sampled_from([1, 2]))
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=80)
 def test_a_cut_is_the_slice_of_the_whole_stream(
     sizes: list[int], start: int, end: int, channels: int
 ) -> None:
@@ -31,7 +31,7 @@ def test_a_cut_is_the_slice_of_the_whole_stream(
 
 
 @given(chunk_sizes, st.integers(1, 200), positions, positions)
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=80)
 def test_a_cut_is_the_slice_of_what_is_kept(
     sizes: list[int], longest: int, start: int, end: int
 ) -> None:
@@ -44,7 +44,7 @@ def test_a_cut_is_the_slice_of_what_is_kept(
 
 
 @given(chunk_sizes, st.integers(1, 200))
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=60)
 def test_at_least_the_longest_is_kept_and_at_most_a_chunk_more(
     sizes: list[int], longest: int
 ) -> None:
@@ -57,7 +57,7 @@ def test_at_least_the_longest_is_kept_and_at_most_a_chunk_more(
 
 
 @given(chunk_sizes, st.lists(positions, max_size=5))
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=60)
 def test_what_lies_after_a_forgotten_sample_is_still_there(
     sizes: list[int], befores: list[int]
 ) -> None:

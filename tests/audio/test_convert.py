@@ -270,7 +270,7 @@ any_samples = st.one_of(
 
 
 @given(anything, any_samples, st.one_of(anything, st.sampled_from(["mono", "stereo"])))
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=150)
 def test_whatever_is_given_comes_out_as_int16_or_is_refused(
     rate: Any, samples: Any, layout: Any
 ) -> None:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import os
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from queue import Queue
 from typing import Any
 
+import psutil
 import uvicorn
 from fastapi import FastAPI
 
 from fastrtc import ReplyOnPause, Stream, StreamHandler
+from tests.peers import eventually
 
 
 class BlockingEcho(StreamHandler):
@@ -52,21 +52,20 @@ def main() -> None:
     @app.get("/stats")
     async def stats() -> dict[str, int]:
         gc.collect()
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        process = psutil.Process()
         return {
             "calls": len(stream.connections),
-            "memory": pages * os.sysconf("SC_PAGE_SIZE"),
-            "threads": len(os.listdir("/proc/self/task")),
+            "memory": process.memory_info().rss,
+            "threads": process.num_threads(),
             "tasks": len(asyncio.all_tasks()),
-            "files": len(os.listdir("/proc/self/fd")),
+            "files": process.num_fds(),
         }
 
     async def serve() -> None:
         config = uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning")
         server = uvicorn.Server(config)
         task = asyncio.create_task(server.serve())
-        while not server.started:
-            await asyncio.sleep(0.01)
+        await eventually(lambda: server.started)
         print(server.servers[0].sockets[0].getsockname()[1], flush=True)
         await task
 

@@ -13,7 +13,7 @@ import pytest
 
 from fastrtc import AdditionalOutputs, ReplyOnPause, StreamHandler
 from tests.conftest import Sound, level, tone
-from tests.peers import RATE, Caller, line
+from tests.peers import RATE, Caller, eventually, line
 
 pytestmark = pytest.mark.e2e
 
@@ -63,9 +63,7 @@ async def test_three_turns_with_an_interruption(phrase: Sound) -> None:
         assert all(seconds > 1.0 for seconds in said)
         assert not [m for m in caller.messages if m["type"] == "error"]
         await caller.hang_up()
-        async with asyncio.timeout(5):
-            while stream.connections:
-                await asyncio.sleep(0.02)
+        await eventually(lambda: not stream.connections)
 
 
 class Echo(StreamHandler):

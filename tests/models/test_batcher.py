@@ -32,8 +32,8 @@ def _loaded() -> None:
 
 @pytest.fixture(scope="module")
 def speech(beckett: Sound) -> Floats:
-    """6 s of speech, a whole number of windows."""
-    found: Floats = audio_to_float32(beckett[1])[0, : 187 * WINDOW]
+    """3 s of speech, a whole number of windows."""
+    found: Floats = audio_to_float32(beckett[1])[0, : 94 * WINDOW]
     return found
 
 
@@ -140,7 +140,7 @@ async def test_callers_at_once_do_not_mix_their_states(source: Source, speech: F
         speech,
         silence(len(speech) // WINDOW),
         speech[::-1].copy(),
-        np.roll(speech, 40_000),
+        np.roll(speech, 20_000),
         tone(len(speech) / 16_000, 16_000)[1][0].astype(np.float32) / 32_768,
     ]
     shared = source(shared_net)

@@ -86,8 +86,8 @@ class HandlerBase(ABC):
     def _driver(self, host: Host) -> Driver:
         """What runs this handler in a session."""
 
-    def _prepare(self, vad: VadSource) -> None:
-        """Load what is slow to load before the first call."""
+    def _prepare(self, vad: VadSource) -> None:  # noqa: B027
+        """Load what is slow to load before the first call. Most have nothing."""
 
     def _join(self, host: Host) -> Driver:
         """Become the handler of a session."""
@@ -239,7 +239,7 @@ def is_async(fn: Callable[..., Any]) -> bool:
     while hasattr(fn, "func") and hasattr(fn, "keywords"):
         fn = fn.func
     if not inspect.isroutine(fn) and not isinstance(fn, type):
-        fn = getattr(fn, "__call__", fn)  # noqa: B004: an object may be callable by a coroutine
+        fn = type(fn).__call__
     return inspect.iscoroutinefunction(fn) or inspect.isasyncgenfunction(fn)
 
 

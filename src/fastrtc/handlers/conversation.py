@@ -13,8 +13,7 @@ from typing import Any, Final
 import numpy as np
 
 from fastrtc.audio.capture import Capture
-from fastrtc.audio.convert import FULL_SCALE, Pcm, with_channels
-from fastrtc.audio.resample import StreamResampler
+from fastrtc.audio.convert import Pcm, with_channels
 from fastrtc.handlers.driver import Host
 from fastrtc.handlers.reply import Reply, inputs_wanted
 from fastrtc.handlers.reply_on_pause import ReplyOnPause
@@ -28,6 +27,7 @@ from fastrtc.messages import (
 )
 from fastrtc.models.vad.batcher import VadSource
 from fastrtc.models.vad.custom import CustomVad
+from fastrtc.models.vad.feed import VadFeed
 from fastrtc.models.vad.silero import SileroVadOptions
 from fastrtc.threads import call_soon
 from fastrtc.turns.machine import Event, Kind, Told, TurnMachine
@@ -76,7 +76,7 @@ class Conversation:
         self._rate = handler.input_sample_rate
         channels = 2 if handler.expected_layout == "stereo" else 1
         self._capture = Capture(channels, round((LONGEST_UTTERANCE + LOOK_BACK) * self._rate))
-        self._to_vad = StreamResampler(self._rate, VAD_RATE)
+        self._feed = VadFeed(self._rate)
         self._vad = self._vad_source().open(self._probability, self._vad_failed)
         self._vad_complained = False
         self._said_until = 0
@@ -102,8 +102,9 @@ class Conversation:
         self._capture.append(pcm)
         if self._chunks is not None:
             self._chunks.hear(with_channels(pcm, 1)[0])
-        samples = self._to_vad.process(with_channels(pcm, 1))[0]
-        self._vad.feed(samples.astype(np.float32) / np.float32(FULL_SCALE))
+        samples = self._feed.add(pcm)
+        if len(samples):
+            self._vad.feed(samples)
 
     def tick(self) -> None:
         """See `Driver`."""

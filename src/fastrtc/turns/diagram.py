@@ -1,6 +1,6 @@
 """The picture of the turn machine, drawn from its table.
 
-    python -m fastrtc.turns.diagram
+python -m fastrtc.turns.diagram
 """
 
 from __future__ import annotations

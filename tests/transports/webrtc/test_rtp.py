@@ -191,11 +191,14 @@ def test_a_sender_report_carries_what_was_received_too() -> None:
 @given(st.text(st.characters(min_codepoint=33, max_codepoint=126), max_size=199))
 @settings(deadline=None, max_examples=60)
 def test_every_report_ends_with_our_name(name: str) -> None:
-    packets = RtcpPacket.parse(write_report(5, name, None, 0.0, None))
+    data = write_report(5, name, None, 0.0, None)
+    packets = RtcpPacket.parse(data)
     assert len(packets) == 2
     assert isinstance(packets[1], RtcpSdesPacket)
     (chunk,) = packets[1].chunks
     assert (chunk.ssrc, chunk.items) == (5, [(1, name.encode())])
+    # RFC 3550, 6.5: the list of items ends with a zero, whatever it takes to fill the word.
+    assert data.endswith(b"\0")
 
 
 @given(st.text(max_size=400))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from typing import Any
 
@@ -17,7 +16,7 @@ from fastrtc import ReplyOnPause, Stream
 from fastrtc.testing.loop import VirtualLoop
 from fastrtc.threads import Workers
 from fastrtc.transports.webrtc import signalling
-from tests.peers import Caller, line, make_stream
+from tests.peers import Caller, eventually, line, make_stream
 
 
 def echo(audio: Any) -> Any:
@@ -51,7 +50,7 @@ async def test_an_id_that_is_live_is_refused() -> None:
 
 @pytest.mark.pitfall(30)
 async def test_a_caller_over_the_limit_is_refused_and_told_the_limit() -> None:
-    async with line(ReplyOnPause(echo), concurrency_limit=1) as (stream, http):
+    async with line(ReplyOnPause(echo), concurrency_limit=1) as (_, http):
         first, second = Caller(http), Caller(http)
         await first.post(await first.offer())
         reply = await second.post(await second.offer())
@@ -107,8 +106,8 @@ async def test_candidates_are_taken_in_the_forms_of_all_browsers() -> None:
             candidate = {"candidate": text, "sdpMid": "0", "sdpMLineIndex": 0}
             body = {"type": "ice-candidate", "webrtc_id": caller.id, "candidate": candidate}
             assert await caller.post(body) == {"status": "success"}
-        body = {"type": "ice-candidate", "webrtc_id": caller.id, "candidate": None}
-        assert await caller.post(body) == {"status": "success"}
+        end = {"type": "ice-candidate", "webrtc_id": caller.id, "candidate": None}
+        assert await caller.post(end) == {"status": "success"}
         await caller.hang_up()
 
 
@@ -144,9 +143,7 @@ async def test_a_client_that_never_connects_loses_its_slot(
         caller = Caller(http)
         await caller.post(await caller.offer())
         assert stream.connections
-        async with asyncio.timeout(5):
-            while stream.connections:
-                await asyncio.sleep(0.02)
+        await eventually(lambda: not stream.connections)
         await caller.hang_up()
 
 
