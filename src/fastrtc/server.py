@@ -8,25 +8,20 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, Final
 
-from fastapi import FastAPI
-from fastapi.responses import FileResponse
-from fastapi.staticfiles import StaticFiles
+from fastapi import FastAPI, HTTPException, Response
 
 from fastrtc.stream import Stream
 
 WEB: Final = Path(__file__).parent / "web"
+TYPES: Final = {
+    ".html": "text/html; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".ts": "text/plain; charset=utf-8",
+}
 LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 
 logger = logging.getLogger(__name__)
-
-
-class _Files(StaticFiles):
-    """Files that a browser asks for again after an update: they are few and small."""
-
-    def file_response(self, *args: Any, **kwargs: Any) -> Any:
-        response = super().file_response(*args, **kwargs)
-        response.headers["Cache-Control"] = "no-cache"
-        return response
 
 
 def make_app(stream: Stream) -> FastAPI:
@@ -44,14 +39,27 @@ def make_app(stream: Stream) -> FastAPI:
 
 
 def add_page(app: FastAPI, path: str = "") -> None:
-    """Serve the built-in page below a path, beside a stream that is mounted there."""
+    """Serve the built-in page below a path, beside a stream that is mounted there.
+
+    Its few files are read now and kept: a request touches no disk.
+    """
     path = path.rstrip("/")
+    files = {place.name: place.read_bytes() for place in WEB.iterdir() if place.suffix in TYPES}
+
+    def send(name: str) -> Response:
+        # Browsers ask again each time, so that an update is seen.
+        headers = {"Cache-Control": "no-cache"}
+        return Response(files[name], media_type=TYPES[Path(name).suffix], headers=headers)
 
     @app.get(f"{path}/", include_in_schema=False)
-    async def page() -> FileResponse:
-        return FileResponse(WEB / "index.html", headers={"Cache-Control": "no-cache"})
+    async def page() -> Response:
+        return send("index.html")
 
-    app.mount(f"{path}/web", _Files(directory=WEB), name="fastrtc-web")
+    @app.get(f"{path}/web/{{name}}", include_in_schema=False)
+    async def file(name: str) -> Response:
+        if name not in files:
+            raise HTTPException(404)
+        return send(name)
 
 
 def serve(stream: Stream, host: str, port: int, **options: Any) -> None:

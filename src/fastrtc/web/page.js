@@ -26,7 +26,7 @@ const WITHOUT_TURN = {
   connecting: "Calling…",
   reconnecting: "The line dropped. Calling back…",
   closed: "Goodbye.",
-  failed: "No connection.",
+  failed: "The call did not go through.",
 };
 
 let mode = "send-receive";
@@ -72,7 +72,8 @@ function note(kind, text, code = "") {
   item.append(line);
   $("messages").append(item);
   while ($("messages").children.length > 20) $("messages").firstChild.remove();
-  item.scrollIntoView({ block: "nearest" });
+  $("messages").scrollTop = $("messages").scrollHeight;
+  if (kind === "error") item.scrollIntoView({ block: "nearest" });
 }
 
 function forget(code) {
@@ -215,10 +216,11 @@ function paint(now) {
   const radius = Math.min(height * 0.36, width * 0.2, 84) * (calm.matches ? 1 : 1 + loud * 0.07);
   const gap = (1 - joined) * 26;
   const reach = width / 2 - radius - gap;
-  const muted = client.muted && mode !== "receive";
+  const sends = joined > 0.5 && mode !== "receive" && !client.muted;
+  const receives = joined > 0.5 && mode !== "send";
 
-  strand(-1, reach, radius + gap, height, now, joined > 0.5 && !muted ? caller : hair, sides.caller.past);
-  strand(1, reach, radius + gap, height, now, joined > 0.5 ? reply : hair, sides.reply.past);
+  strand(-1, reach, radius + gap, height, now, sends ? caller : hair, sides.caller.past);
+  strand(1, reach, radius + gap, height, now, receives ? reply : hair, sides.reply.past);
   mouthpiece(radius, now, { caller, reply, ink, hair, glow });
 }
 
