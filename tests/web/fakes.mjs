@@ -9,6 +9,7 @@ export async function settle() {
 
 /** Moves the clock on by `ms` in small steps, as timers may start timers. */
 export async function pass(ms) {
+  await settle();
   for (let gone = 0; gone < ms; gone += 100) {
     mock.timers.tick(100);
     await settle();
