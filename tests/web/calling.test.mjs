@@ -95,7 +95,10 @@ test("a signal function takes the place of every request", async (t) => {
   const { server } = browser(t);
   const bodies = [];
   await connected({ signal: async (body) => (bodies.push(body), { type: "answer", sdp: "answer" }) });
-  assert.deepEqual(bodies.map(({ type }) => type), ["offer"]);
+  assert.deepEqual(
+    bodies.map(({ type }) => type),
+    ["offer"],
+  );
   assert.deepEqual(server.requests, []);
 });
 

@@ -42,7 +42,11 @@ test("an unknown log leaves the turn alone", async (t) => {
 test("every message is passed on as it came", async (t) => {
   browser(t);
   const { diary, peer } = await connected();
-  const messages = [{ type: "send_input", data: [] }, { type: "fetch_output", data: [] }, { type: "transcript", data: { text: "hi" } }];
+  const messages = [
+    { type: "send_input", data: [] },
+    { type: "fetch_output", data: [] },
+    { type: "transcript", data: { text: "hi" } },
+  ];
   for (const message of messages) peer.say(message);
   assert.deepEqual(diary.message, messages);
 });
@@ -106,7 +110,12 @@ test("the voice is asked for with echo cancellation, noise suppression and gain 
 
 test("the stream's track constraints lie over the defaults", async (t) => {
   const { server, media } = browser(t);
-  server.config = { title: "Music", mode: "send-receive", rtc_configuration: null, track_constraints: { autoGainControl: false, channelCount: 2 } };
+  server.config = {
+    title: "Music",
+    mode: "send-receive",
+    rtc_configuration: null,
+    track_constraints: { autoGainControl: false, channelCount: 2 },
+  };
   await connected();
   assert.deepEqual(media.asked[0].audio, {
     echoCancellation: true,
@@ -122,11 +131,18 @@ test("the microphone chosen beforehand is a wish, as it may be gone", async (t) 
   assert.deepEqual(media.asked[0].audio.deviceId, { ideal: "headset" });
 });
 
-for (const [mode, direction] of [["send-receive", "sendrecv"], ["send", "sendonly"], ["receive", "recvonly"]])
+for (const [mode, direction] of [
+  ["send-receive", "sendrecv"],
+  ["send", "sendonly"],
+  ["receive", "recvonly"],
+])
   test(`the mode ${mode} offers a ${direction} line`, async (t) => {
     const { media } = browser(t);
     const { peer } = await connected({ mode });
-    assert.deepEqual(peer.transceivers.map((it) => it.direction), [direction]);
+    assert.deepEqual(
+      peer.transceivers.map((it) => it.direction),
+      [direction],
+    );
     assert.equal(media.asked.length, mode === "receive" ? 0 : 1);
   });
 
@@ -137,7 +153,12 @@ test("a page that only listens needs no microphone, not even a secure origin", a
   assert.equal(client.state, "connected");
 });
 
-const MICROPHONE = { NotFoundError: "microphone_missing", NotAllowedError: "microphone_denied", NotReadableError: "microphone_busy", TypeError: "microphone_failed" };
+const MICROPHONE = {
+  NotFoundError: "microphone_missing",
+  NotAllowedError: "microphone_denied",
+  NotReadableError: "microphone_busy",
+  TypeError: "microphone_failed",
+};
 for (const [name, code] of Object.entries(MICROPHONE))
   test(`${name} of the microphone is told as ${code}`, async (t) => {
     const { media } = browser(t);
@@ -145,7 +166,10 @@ for (const [name, code] of Object.entries(MICROPHONE))
     const { client, diary } = caller();
     await assert.rejects(client.connect(), { code });
     assert.equal(client.state, "failed");
-    assert.deepEqual(diary.error.map((it) => it.code), [code]);
+    assert.deepEqual(
+      diary.error.map((it) => it.code),
+      [code],
+    );
   });
 
 test("an insecure page is told to use https", async (t) => {
@@ -185,7 +209,10 @@ test("a microphone that cannot be taken leaves the one in use", async (t) => {
   media.error = Object.assign(new Error("busy"), { name: "NotReadableError" });
   await assert.rejects(client.setMicrophone("headset"), { code: "microphone_busy" });
   assert.equal(media.streams[0].tracks[0].stopped, false);
-  assert.deepEqual(diary.error.map((it) => it.code), ["microphone_busy"]);
+  assert.deepEqual(
+    diary.error.map((it) => it.code),
+    ["microphone_busy"],
+  );
 });
 
 test("an unplugged microphone gives way to the default one", async (t) => {
@@ -193,7 +220,10 @@ test("an unplugged microphone gives way to the default one", async (t) => {
   const { client, diary, peer } = await connected({ deviceId: "headset" });
   media.streams[0].tracks[0].onended();
   await settle();
-  assert.deepEqual(diary.error.map((it) => it.code), ["microphone_lost"]);
+  assert.deepEqual(
+    diary.error.map((it) => it.code),
+    ["microphone_lost"],
+  );
   assert.equal(peer.transceivers[0].sender.track, media.streams[1].tracks[0]);
   assert.equal(client.microphone, "default");
 });
@@ -240,11 +270,18 @@ test("the reply is played by the element that was given, with as little delay as
 
 test("a browser that holds back the sound is told of, and a click may play it", async (t) => {
   browser(t);
-  const audio = { play: async () => { throw Object.assign(new Error(), { name: "NotAllowedError" }); } };
+  const audio = {
+    play: async () => {
+      throw Object.assign(new Error(), { name: "NotAllowedError" });
+    },
+  };
   const { client, diary } = await connected({ audio });
   FakePeer.latest().hear();
   await settle();
-  assert.deepEqual(diary.error.map((it) => it.code), ["autoplay_blocked"]);
+  assert.deepEqual(
+    diary.error.map((it) => it.code),
+    ["autoplay_blocked"],
+  );
   audio.play = t.mock.fn(async () => {});
   await client.play();
   assert.equal(audio.play.mock.callCount(), 1);

@@ -129,7 +129,8 @@ export class FakeServer {
     const body = init.body && JSON.parse(init.body);
     this.requests.push({ url: String(url), body });
     if (this.down) throw new TypeError("Failed to fetch");
-    const json = (value, status = 200) => new Response(JSON.stringify(value), { status, headers: { "Content-Type": "application/json" } });
+    const json = (value, status = 200) =>
+      new Response(JSON.stringify(value), { status, headers: { "Content-Type": "application/json" } });
     if (!body) return this.config ? json(this.config) : json({ detail: "Not Found" }, 404);
     const reply = await this.reply(body);
     return reply instanceof Response ? reply : json(reply);
@@ -217,7 +218,9 @@ export function caller(options) {
   const client = new FastRTCClient({ audio: { play: async () => {} }, ...options });
   const diary = { state: [], turn: [], message: [], error: [] };
   for (const type of Object.keys(diary))
-    client.addEventListener(type, ({ detail }) => diary[type].push(detail[type] && type !== "message" ? detail[type] : detail));
+    client.addEventListener(type, ({ detail }) =>
+      diary[type].push(detail[type] && type !== "message" ? detail[type] : detail),
+    );
   return { client, diary };
 }
 

@@ -25,6 +25,7 @@ class JitterBuffer(Generic[T]):
     def __init__(self) -> None:
         self._next: int | None = None
         self._waiting: dict[int, T] = {}
+        self._straggler = -(1 << 32)
         self.lost = 0
         self.late = 0
 
@@ -34,7 +35,7 @@ class JitterBuffer(Generic[T]):
         None stands for a packet that was lost.
         """
         number = self._unwrap(number)
-        if self._next is None or abs(number - self._next) > LONGEST_GAP:
+        if self._next is None or number - self._next > LONGEST_GAP or self._starts_again(number):
             waiting, self._waiting = self._waiting, {}
             self._next = number + 1
             return [*(waiting[key] for key in sorted(waiting)), packet]
@@ -53,6 +54,15 @@ class JitterBuffer(Generic[T]):
                 break
             self._next += 1
         return ready
+
+    def _starts_again(self, number: int) -> bool:
+        """Whether a sender counts anew: two in a row from long ago are no stragglers."""
+        assert self._next is not None
+        if self._next - number <= LONGEST_GAP:
+            return False
+        again = number == self._straggler + 1
+        self._straggler = number
+        return again
 
     def _unwrap(self, number: int) -> int:
         if self._next is None:

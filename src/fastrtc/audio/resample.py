@@ -12,9 +12,9 @@ class StreamResampler:
     """Converts a stream of int16 chunks from one rate to another.
 
     One object serves one direction of one stream: it remembers the chunks before, so there is
-    no click where two of them meet. soxr's variable-rate filter is taken because it delays by a
-    constant 10 ms and gives out as much as comes in; its fixed-rate filter works in blocks and
-    holds a 20 ms chunk back for 20 to 40 ms.
+    no click where two of them meet. soxr's variable-rate filter is taken because it gives out as
+    much as comes in, behind by a constant 5 to 15 ms (up to 30 ms from 8 kHz); its fixed-rate
+    filter works in blocks and holds a 20 ms chunk back for 20 to 40 ms.
     """
 
     def __init__(self, rate_in: int, rate_out: int, channels: int = 1) -> None:

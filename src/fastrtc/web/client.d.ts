@@ -87,7 +87,16 @@ export interface Microphone {
 }
 
 export interface ServerMessage {
-  type: "log" | "error" | "warning" | "end_stream" | "update_connection" | "send_input" | "fetch_output" | "stopword" | (string & {});
+  type:
+    | "log"
+    | "error"
+    | "warning"
+    | "end_stream"
+    | "update_connection"
+    | "send_input"
+    | "fetch_output"
+    | "stopword"
+    | (string & {});
   data?: unknown;
   /** The text of an `error` or a `warning`, beside or instead of `data`. */
   message?: string;
@@ -154,11 +163,19 @@ export class FastRTCClient extends EventTarget {
     listener: (this: FastRTCClient, event: FastRTCEventMap[K]) => void,
     options?: boolean | AddEventListenerOptions,
   ): void;
-  addEventListener(type: string, listener: EventListenerOrEventListenerObject | null, options?: boolean | AddEventListenerOptions): void;
+  addEventListener(
+    type: string,
+    listener: EventListenerOrEventListenerObject | null,
+    options?: boolean | AddEventListenerOptions,
+  ): void;
   removeEventListener<K extends keyof FastRTCEventMap>(
     type: K,
     listener: (this: FastRTCClient, event: FastRTCEventMap[K]) => void,
     options?: boolean | EventListenerOptions,
   ): void;
-  removeEventListener(type: string, listener: EventListenerOrEventListenerObject | null, options?: boolean | EventListenerOptions): void;
+  removeEventListener(
+    type: string,
+    listener: EventListenerOrEventListenerObject | null,
+    options?: boolean | EventListenerOptions,
+  ): void;
 }

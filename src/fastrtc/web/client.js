@@ -64,7 +64,8 @@ class Meter {
 }
 
 // Not randomUUID: a page that only listens may be served without https.
-const newId = () => Array.from(crypto.getRandomValues(new Uint8Array(12)), (b) => b.toString(16).padStart(2, "0")).join("");
+const newId = () =>
+  Array.from(crypto.getRandomValues(new Uint8Array(12)), (b) => b.toString(16).padStart(2, "0")).join("");
 
 /**
  * One caller of one stream.
@@ -409,11 +410,14 @@ export class FastRTCClient extends EventTarget {
   #end(reason) {
     if (!this.#call) return;
     this.disconnect();
-    this.#report(new FastRTCError("stream_ended", { text: reason !== "closed" && typeof reason === "string" && reason }));
+    this.#report(
+      new FastRTCError("stream_ended", { text: reason !== "closed" && typeof reason === "string" && reason }),
+    );
   }
 
   #fail(error) {
-    if (!(error instanceof FastRTCError)) error = new FastRTCError("server_refused", { detail: error.message, cause: error });
+    if (!(error instanceof FastRTCError))
+      error = new FastRTCError("server_refused", { detail: error.message, cause: error });
     this.#hangUp();
     this.#setState("failed");
     return this.#report(error);

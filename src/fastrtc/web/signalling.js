@@ -214,9 +214,7 @@ export class WebRTCTransport {
     if (!candidate?.candidate) return;
     const { signal } = this.#round;
     const body = { type: "ice-candidate", webrtc_id: this.#id, candidate: candidate.toJSON() };
-    this.#outbox = this.#outbox
-      .then(() => signal.aborted || this.#signalling.send(body, signal))
-      .catch(() => {}); // the others may do without this one
+    this.#outbox = this.#outbox.then(() => signal.aborted || this.#signalling.send(body, signal)).catch(() => {}); // the others may do without this one
   }
 
   /** Sends another microphone's sound, on the same line. */

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 import numpy as np
 from numpy.typing import NDArray
 
 from fastrtc.audio.convert import FULL_SCALE, Pcm, with_channels
 from fastrtc.audio.resample import StreamResampler
 from fastrtc.models.vad.silero import RATE, WINDOW
-
-RESAMPLER_DELAY: Final = RATE // 100
-"""Samples that `StreamResampler` is behind (10 ms)."""
 
 
 class VadFeed:
@@ -26,7 +21,9 @@ class VadFeed:
         """Rate of the frames, in Hz."""
         self._rate = rate
         self._resampler = StreamResampler(rate, RATE)
-        self._delay = 0 if rate == RATE else RESAMPLER_DELAY
+        self._delay = 0
+        """Samples at 16 kHz that the resampler is behind; known once it has worked."""
+        self._given = 0
         self._waiting: list[Pcm] = []
         self._heard = 0
         self._due = WINDOW
@@ -35,12 +32,15 @@ class VadFeed:
         """Take int16 of shape ``(channels, n)``; samples of shape ``(n,)``, often none."""
         self._waiting.append(pcm)
         self._heard += pcm.shape[1]
-        ready = self._heard * RATE // self._rate - self._delay
+        heard = self._heard * RATE // self._rate
+        ready = heard - self._delay
         if ready < self._due:
             return np.zeros(0, np.float32)
         self._due = (ready // WINDOW + 1) * WINDOW
         joined = self._waiting[0] if len(self._waiting) == 1 else np.concatenate(self._waiting, 1)
         self._waiting = []
         mono = self._resampler.process(with_channels(joined, 1))[0]
+        self._given += len(mono)
+        self._delay = heard - self._given
         samples: NDArray[np.float32] = mono.astype(np.float32) / np.float32(FULL_SCALE)
         return samples

@@ -200,8 +200,11 @@ class IceLink:
         self._closed = True
         self.state = "closed"
         self._changed.set()
-        for task in [*self._unsent, *self._resolving]:
+        pending = [*self._unsent, *self._resolving]
+        for task in pending:
             task.cancel()
+        # aioice holds a lock while it resolves a name, and wants it again to close.
+        await asyncio.gather(*pending, return_exceptions=True)
         for connection in {self._connection, self._next} - {None}:
             assert connection is not None
             await connection.close()
