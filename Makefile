@@ -14,7 +14,7 @@ demo: $(VENV)/.core
 	$(BIN)/fastrtc demo --port $(PORT)
 
 test: check
-	node --test tests/web/
+	node --test tests/web/*.test.mjs
 	$(BIN)/python -m pytest $(TESTS)
 
 check: $(VENV)/.dev

@@ -100,7 +100,11 @@ def test_what_waits_at_a_new_start_is_played_before_it() -> None:
 
 
 def test_a_sender_that_starts_again_at_a_lower_number_is_heard() -> None:
-    assert received([30_000, 30_001, 5, 6, 7])[2:] == [5, 6, 7]
+    assert received([30_000, 30_001, 5, 6, 7])[2:] == [6, 7]
+
+
+def test_a_straggler_of_long_ago_is_not_played() -> None:
+    assert received([1_000, 1_001, 900, 1_002, 850, 1_003]) == [1_000, 1_001, 1_002, 1_003]
 
 
 @st.composite

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from queue import Queue
 from typing import Any
 
@@ -39,7 +39,10 @@ def reply(audio: Any) -> Iterator[Any]:
 
 
 def main() -> None:
-    handlers = {"echo": BlockingEcho, "reply": lambda: ReplyOnPause(reply)}
+    handlers: dict[str, Callable[[], StreamHandler]] = {
+        "echo": BlockingEcho,
+        "reply": lambda: ReplyOnPause(reply),
+    }
     stream = Stream(
         handlers[sys.argv[1]](),
         concurrency_limit=None,
@@ -58,7 +61,7 @@ def main() -> None:
             "memory": process.memory_info().rss,
             "threads": process.num_threads(),
             "tasks": len(asyncio.all_tasks()),
-            "files": process.num_fds(),
+            "files": int(process.num_fds()),
         }
 
     async def serve() -> None:

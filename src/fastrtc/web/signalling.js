@@ -84,18 +84,19 @@ export class Signalling {
   }
 
   /** The stream's own settings; none when the server has none to give. */
-  async config(cancel) {
-    const response = await this.#fetch("webrtc/config", cancel);
-    // Some sites answer any unknown path with their front page.
-    const none = response.status === 404 || (response.ok && !/json/.test(response.headers.get("content-type")));
-    return none ? {} : this.#read(response);
+  config(cancel) {
+    return within(REPLY_MS, cancel, async (signal) => {
+      const response = await this.#fetch("webrtc/config", { signal });
+      // Some sites answer any unknown path with their front page.
+      const none = response.status === 404 || (response.ok && !/json/.test(response.headers.get("content-type")));
+      return none ? {} : this.#read(response);
+    });
   }
 
   /** Sends an offer or a candidate; a refusal comes back as an error. */
   async send(body, cancel) {
-    const reply = this.#signal
-      ? await within(REPLY_MS, cancel, async () => this.#signal(body))
-      : await this.#read(await this.#fetch("webrtc/offer", cancel, body));
+    const carry = this.#signal ?? ((it, signal) => this.#post(it, signal));
+    const reply = await within(REPLY_MS, cancel, async (signal) => carry(body, signal));
     if (reply?.status === "failed") {
       const { error = "server_refused", ...meta } = reply.meta ?? {};
       throw new FastRTCError(error, meta);
@@ -103,19 +104,18 @@ export class Signalling {
     return reply;
   }
 
-  #fetch(path, cancel, body) {
-    const request = body && {
-      method: "POST",
-      headers: { "Content-Type": "application/json" },
-      body: JSON.stringify(body),
-    };
-    return within(REPLY_MS, cancel, async (signal) => {
-      try {
-        return await fetch(new URL(path, this.#base), { cache: "no-store", ...request, signal });
-      } catch (cause) {
-        throw new FastRTCError("server_unreachable", { cause });
-      }
-    });
+  async #post(body, signal) {
+    const headers = { "Content-Type": "application/json" };
+    const request = { method: "POST", headers, body: JSON.stringify(body), signal };
+    return this.#read(await this.#fetch("webrtc/offer", request));
+  }
+
+  async #fetch(path, request) {
+    try {
+      return await fetch(new URL(path, this.#base), { cache: "no-store", ...request });
+    } catch (cause) {
+      throw new FastRTCError("server_unreachable", { cause });
+    }
   }
 
   async #read(response) {
@@ -198,8 +198,8 @@ export class WebRTCTransport {
       const { sdp, type } = this.#pc.localDescription;
       const body = { sdp, type, webrtc_id: this.#id, ...(restart && { restart }) };
       const answer = await this.#signalling.send(body, round.signal);
-      if (!round.signal.aborted) await this.#pc.setRemoteDescription({ type: answer.type, sdp: answer.sdp });
-      return !round.signal.aborted;
+      await this.#pc.setRemoteDescription({ type: answer.type, sdp: answer.sdp });
+      return true;
     };
     const answered = exchange().catch((error) => {
       if (round.signal.aborted) return false;
