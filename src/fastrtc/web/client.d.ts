@@ -58,7 +58,7 @@ export interface FastRTCOptions {
   /** Base URL of the stream, resolved against the page; `"."` by default. */
   url?: string;
   /** Takes the place of the HTTP signalling. Without a `url` beside it, the stream's settings are not fetched. */
-  signal?: (body: SignalBody) => Promise<SignalReply>;
+  signal?: (body: SignalBody, cancel: AbortSignal) => Promise<SignalReply>;
   /** Goes before the stream's own setting. */
   mode?: Mode;
   /** Goes before the stream's own setting; null asks for the browser's defaults. */

@@ -97,7 +97,7 @@ export class FastRTCClient extends EventTarget {
   /**
    * @param {object} [options]
    * @param {string} [options.url="."] base URL of the stream, resolved against the page
-   * @param {(body: object) => Promise<object>} [options.signal] takes the place of the HTTP signalling
+   * @param {(body: object, cancel: AbortSignal) => Promise<object>} [options.signal] takes the place of the HTTP signalling
    * @param {"send-receive" | "send" | "receive"} [options.mode] which ways the sound goes
    * @param {RTCConfiguration | null} [options.rtcConfiguration] ICE servers and the like
    * @param {MediaTrackConstraints | null} [options.trackConstraints] laid over the defaults for voice

@@ -74,7 +74,7 @@ export class Signalling {
 
   /**
    * @param {string} url base of the stream
-   * @param {(body: object) => Promise<object>} [signal] carries a body to the server and brings its reply
+   * @param {(body: object, cancel: AbortSignal) => Promise<object>} [signal] carries a body and brings the reply
    */
   constructor(url, signal) {
     this.#signal = signal;
@@ -214,7 +214,9 @@ export class WebRTCTransport {
     if (!candidate?.candidate) return;
     const { signal } = this.#round;
     const body = { type: "ice-candidate", webrtc_id: this.#id, candidate: candidate.toJSON() };
-    this.#outbox = this.#outbox.then(() => signal.aborted || this.#signalling.send(body, signal)).catch(() => {}); // the others may do without this one
+    // One that is lost is no harm: the others may do without it.
+    const send = () => signal.aborted || this.#signalling.send(body, signal);
+    this.#outbox = this.#outbox.then(send).catch(() => {});
   }
 
   /** Sends another microphone's sound, on the same line. */
