@@ -391,7 +391,7 @@ async def test_a_call_sees_the_context_of_who_awaits_it(workers: Workers) -> Non
     assert await workers.call(who.get) == "ann"
 
 
-@pytest.mark.parametrize("error", [ValueError("no"), KeyError("no"), GeneratorExit()])
+@pytest.mark.parametrize("error", [ValueError("no"), KeyError("no")])
 async def test_a_call_raises_what_the_function_raises(
     error: BaseException, workers: Workers
 ) -> None:
@@ -401,6 +401,18 @@ async def test_a_call_raises_what_the_function_raises(
     with pytest.raises(type(error)) as e:
         await workers.call(fail)
     assert e.value is error
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), GeneratorExit()])
+async def test_what_would_end_the_loop_arrives_as_an_ordinary_error(
+    error: BaseException, workers: Workers
+) -> None:
+    def fail() -> None:
+        raise error
+
+    with pytest.raises(RuntimeError, match=type(error).__name__) as e:
+        await workers.call(fail)
+    assert e.value.__cause__ is error
 
 
 async def test_a_call_that_raises_stop_iteration_says_so(workers: Workers) -> None:

@@ -23,6 +23,9 @@ class Warning(UserWarning):
     def __init__(self, message: str = "Warning issued.") -> None:
         super().__init__(message)
         self.message = message
+        self.sent = False
+        """Whether the client was told."""
         context = current_context.get()
         if context is not None and context.notices is not None:
             context.notices.send_message(create_message("warning", message))
+            self.sent = True

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import AsyncIterator, Sequence
 from enum import Enum
 from typing import TYPE_CHECKING, Any, cast
 
@@ -32,8 +33,15 @@ def make_router(
     dependencies: Sequence[Any] | None = None,
 ) -> APIRouter:
     """The routes of a stream, below a path."""
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: Any) -> AsyncIterator[None]:
+        yield
+        await stream.close()
+
     router = APIRouter(
         prefix=path.rstrip("/"),
+        lifespan=lifespan,
         tags=cast("list[str | Enum] | None", tags),
         dependencies=dependencies,
     )

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,13 +24,7 @@ logger = logging.getLogger(__name__)
 
 def make_app(stream: Stream) -> FastAPI:
     """An app that serves a stream and its page."""
-
-    @contextlib.asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        yield
-        await stream.close()
-
-    app = FastAPI(title=stream.ui_args.get("title", "FastRTC"), lifespan=lifespan)
+    app = FastAPI(title=stream.ui_args.get("title", "FastRTC"))
     stream.mount(app)
     add_page(app)
     return app

@@ -95,7 +95,7 @@ class Session:
         self._limit: asyncio.TimerHandle | None = None
         self._started = False
         self._ending = False
-        self._thread = threading.get_ident()
+        self.thread = threading.get_ident()
         self.driver = self._context.copy().run(handler._join, self)
 
     # From the transport.
@@ -125,10 +125,13 @@ class Session:
 
     async def close(self) -> None:
         """End the call and give back everything, once; later callers wait for the first."""
-        if self._ending:
-            await self.closed.wait()
-            return
-        self._ending = True
+        if not self._ending:
+            self._ending = True
+            # A task of its own: who asked for the end may be cancelled, and it goes on.
+            _keep(self.loop.create_task(self._close()))
+        await self.closed.wait()
+
+    async def _close(self) -> None:
         if self._limit is not None:
             self._limit.cancel()
         if self._stop_clock is not None:
@@ -136,20 +139,28 @@ class Session:
         closers, self._closers = self._closers, []
         for closer in closers:
             self._quietly(closer)
-        try:
-            # The slot is free at once: what is left to do must not keep the next caller out.
-            self._on_ended(self)
-            if self._started:
-                await self.spawn(self.driver.close())
-            if self.line is not None:
-                await self.line.close()
-        except Exception:
-            logger.exception("Call %s could not be closed cleanly", self.id)
-        finally:
-            for task in [t for t in self._tasks if t is not asyncio.current_task()]:
-                task.cancel()
-            self.outputs.close()
-            self.closed.set()
+        steps: list[Coroutine[Any, Any, Any]] = []
+        if self._started:
+            steps.append(self.driver.close())
+        if self.line is not None:
+            steps.append(self.line.close())
+        # One that fails is logged where every task is, and does not keep the other from its work.
+        await asyncio.gather(*map(self.spawn, steps), return_exceptions=True)
+        for task in list(self._tasks):
+            task.cancel()
+        self.outputs.close()
+        self.closed.set()
+        self._quietly(lambda: self._on_ended(self))
+
+    @property
+    def ended(self) -> bool:
+        """See `Host`."""
+        return self.closed.is_set()
+
+    @property
+    def ending(self) -> bool:
+        """Whether the end has begun."""
+        return self._ending
 
     # For the driver, see `Host`.
 
@@ -171,7 +182,7 @@ class Session:
 
     def send_message(self, message: str) -> None:
         """See `Host`. From any thread."""
-        if threading.get_ident() == self._thread:
+        if threading.get_ident() == self.thread:
             self._send_message(message)
         else:
             call_soon(self.loop, self._send_message, message)
@@ -184,7 +195,9 @@ class Session:
     def report(self, error: BaseException, doing: str) -> None:
         """See `Host`."""
         if isinstance(error, Warning):
-            return  # The client was told when it was made.
+            if not error.sent:
+                self._send_message(create_message("warning", error.message))
+            return
         if isinstance(error, WebRTCError):
             logger.info("Call %s, %s: %s", self.id, doing, error)
             text = error.message

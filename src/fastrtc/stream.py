@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING, Any, Literal, TypedDict, cast
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict
 
 from fastrtc.admission import Door, Refused, read_limit
 from fastrtc.handlers.base import AsyncStreamHandler, HandlerBase, StreamHandler
@@ -25,6 +26,10 @@ logger = logging.getLogger(__name__)
 Mode = Literal["send-receive", "send", "receive"]
 Configuration = dict[str, Any] | Callable[[], Any] | None
 """An RTCConfiguration, or a sync or async function that gives one for each connection."""
+
+
+CONFIGURED_WITHIN: Final = 20.0
+"""Seconds that a function has to give an RTCConfiguration."""
 
 
 class UIArgs(TypedDict, total=False):
@@ -121,6 +126,7 @@ class Stream:
         self._door = Door(read_limit(concurrency_limit))
         self._signalling: Signalling | None = None
         self._ui: Any = None
+        self._asking: asyncio.Future[dict[str, Any] | None] | None = None
 
     # Calls.
 
@@ -281,8 +287,20 @@ class Stream:
         return self._signalling
 
     async def client_configuration(self) -> dict[str, Any] | None:
-        """The RTCConfiguration for a client that connects now."""
-        return await resolve_configuration(self.rtc_configuration)
+        """The RTCConfiguration for a client that connects now.
+
+        Clients that ask while an answer is on its way share it, so that a crowd costs the user's
+        TURN service one question.
+        """
+        if self._asking is None:
+            self._asking = asyncio.ensure_future(resolve_configuration(self.rtc_configuration))
+            self._asking.add_done_callback(self._asked)
+        return await asyncio.shield(self._asking)
+
+    def _asked(self, task: asyncio.Future[Any]) -> None:
+        self._asking = None
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.error("The rtc_configuration function failed", exc_info=error)
 
     async def _server_configuration(self) -> dict[str, Any] | None:
         return await resolve_configuration(self.server_rtc_configuration)
@@ -293,18 +311,21 @@ async def resolve_configuration(given: Configuration) -> dict[str, Any] | None:
 
     Raises:
         TypeError: it is neither a dict nor a function that gives one.
+        TimeoutError: the function took too long.
     """
     if callable(given):
-        if inspect.iscoroutinefunction(given):
-            given = await given()
-        else:
-            # A sync function asks a TURN service over the network, as often as not.
-            given = await shared_runtime().workers.call(given)
-            if inspect.isawaitable(given):
-                given = await cast(Awaitable[Any], given)
+        given = await asyncio.wait_for(_ask(given), CONFIGURED_WITHIN)
     if given is None or isinstance(given, dict):
         return given
     raise TypeError(f"expected an RTCConfiguration as a dict, got {type(given).__name__}")
+
+
+async def _ask(function: Callable[[], Any]) -> Any:
+    if inspect.iscoroutinefunction(function):
+        return await function()
+    # A sync function asks a TURN service over the network, as often as not.
+    found = await shared_runtime().workers.call(function)
+    return await found if inspect.isawaitable(found) else found
 
 
 def _read_handler(given: Any, mode: str) -> HandlerBase:

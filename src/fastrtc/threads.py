@@ -82,6 +82,12 @@ class Handover(Generic[T]):
                 raise HandoverClosed
             return self._pop()
 
+    def put_last(self, item: T) -> None:
+        """Add an item without waiting, whatever waits: what ends a stream must arrive."""
+        with self._changed:
+            if not self._closed:
+                self._add(item, 0.0)
+
     def drain_one(self) -> T | None:
         """The oldest item if there is one, without waiting."""
         if not self._items:
@@ -179,7 +185,7 @@ class Workers:
         def job() -> None:
             try:
                 context.run(fn, *args, **kwargs)
-            except Exception:
+            except BaseException:
                 logger.exception("A worker's job failed")
 
         with self._lock:
@@ -208,11 +214,8 @@ class Workers:
         def job() -> None:
             try:
                 result = fn(*args, **kwargs)
-            except StopIteration:
-                error = RuntimeError("the function raised StopIteration")
-                call_soon(loop, settle, future.set_exception, error)
             except BaseException as error:
-                call_soon(loop, settle, future.set_exception, error)
+                call_soon(loop, settle, future.set_exception, contained(error))
             else:
                 call_soon(loop, settle, future.set_result, result)
 
@@ -258,6 +261,18 @@ class Workers:
             del job
             with self._lock:
                 self._busy -= 1
+
+
+def contained(error: BaseException) -> Exception:
+    """An error of user code in a form that ends neither a thread nor an event loop.
+
+    `SystemExit` in a task stops the loop, and `StopIteration` cannot be set on a future.
+    """
+    if isinstance(error, Exception) and not isinstance(error, StopIteration):
+        return error
+    inside = RuntimeError(f"{type(error).__name__} was raised: {error}")
+    inside.__cause__ = error
+    return inside
 
 
 _here = threading.local()

@@ -78,7 +78,7 @@ def test_a_caller_may_interrupt_the_wait_for_inputs(phrase: Sound) -> None:
     assert got == ["bass"]
 
 
-def test_a_function_that_can_do_without_inputs_is_not_kept_waiting_long(phrase: Sound) -> None:
+def test_a_function_that_can_do_without_inputs_is_not_kept_waiting(phrase: Sound) -> None:
     got: list[Any] = []
 
     def reply(audio: Any, voice: str = "tenor") -> Iterator[Any]:
@@ -87,8 +87,23 @@ def test_a_function_that_can_do_without_inputs_is_not_kept_waiting_long(phrase: 
 
     with VirtualCall(ReplyOnPause(reply)) as call:
         call.say(phrase)
+        ended = call.now
         call.wait(3.0)
+        assert call.sounds[0][0] - ended < 0.5
     assert got == ["tenor"]
+
+
+def test_inputs_with_defaults_are_asked_for_while_the_caller_talks(phrase: Sound) -> None:
+    got: list[Any] = []
+
+    def reply(audio: Any, voice: str = "tenor") -> Iterator[Any]:
+        got.append(voice)
+        yield tone(0.2)
+
+    with VirtualCall(ReplyOnPause(reply), inputs=["alto"]) as call:
+        call.say(phrase)
+        call.wait(3.0)
+    assert got == ["alto"]
 
 
 def test_on_the_telephone_defaults_stand_in_for_inputs(phrase: Sound) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import inspect
+import threading
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -122,12 +123,35 @@ class HandlerBase(ABC):
 
         Raises:
             TimeoutError: they did not come within a minute, or the call ended.
+            RuntimeError: this is the thread of the event loop.
         """
-        waiting = asyncio.run_coroutine_threadsafe(self.wait_for_args(), self.loop)
-        if self._host is not None:
-            self._host.on_close(waiting.cancel)
+        if self.args_set.is_set() or self.phone_mode:
+            return
+        host = self.host
+        if threading.get_ident() == host.thread:
+            raise RuntimeError(
+                "wait_for_args_sync() would block the event loop: there, await wait_for_args()."
+            )
+        answer: concurrent.futures.Future[None] = concurrent.futures.Future()
+
+        def ended(task: asyncio.Task[None]) -> None:
+            if task.cancelled():
+                answer.cancel()
+            elif (error := task.exception()) is not None:
+                answer.set_exception(error)
+            else:
+                answer.set_result(None)
+
+        def begin() -> None:
+            if host.ended:
+                answer.cancel()
+            else:
+                # The call's own task, which ends with the call.
+                host.spawn(self.wait_for_args()).add_done_callback(ended)
+
+        host.loop.call_soon_threadsafe(begin)
         try:
-            waiting.result()
+            answer.result()
         except concurrent.futures.CancelledError:
             raise TimeoutError("The call ended before its inputs came.") from None
 
@@ -231,9 +255,6 @@ class AsyncStreamHandler(HandlerBase):
         return TaskPump(self, host)
 
 
-StreamHandlerImpl = StreamHandler | AsyncStreamHandler
-
-
 def is_async(fn: Callable[..., Any]) -> bool:
     """Whether calling it gives a coroutine or an async generator; sees through partials."""
     while hasattr(fn, "func") and hasattr(fn, "keywords"):
@@ -244,5 +265,5 @@ def is_async(fn: Callable[..., Any]) -> bool:
 
 
 def frame_of(rate: int, pcm: Pcm) -> tuple[int, NDArray[np.int16]]:
-    """What `receive` gets; a copy, because codecs reuse their memory."""
+    """What `receive` gets, with its samples in one piece."""
     return rate, np.ascontiguousarray(pcm)

@@ -15,6 +15,7 @@ import numpy as np
 from fastrtc.audio.capture import Capture
 from fastrtc.audio.convert import Pcm, with_channels
 from fastrtc.handlers.driver import Host
+from fastrtc.handlers.pump import SHUTDOWN_SECONDS, shut_down
 from fastrtc.handlers.reply import Reply, inputs_wanted
 from fastrtc.handlers.reply_on_pause import ReplyOnPause
 from fastrtc.messages import (
@@ -29,7 +30,7 @@ from fastrtc.models.vad.batcher import VadSource
 from fastrtc.models.vad.custom import CustomVad
 from fastrtc.models.vad.feed import VadFeed
 from fastrtc.models.vad.silero import SileroVadOptions
-from fastrtc.threads import call_soon
+from fastrtc.threads import call_soon, contained
 from fastrtc.turns.machine import Event, Kind, Told, TurnMachine
 from fastrtc.turns.options import LONGEST_UTTERANCE, VAD_RATE, TurnPolicy
 from fastrtc.turns.speech import HeldJudge, Judge, ReportedJudge, make_judge
@@ -42,9 +43,6 @@ LOOK_BACK: Final = 2.0
 """Seconds of silence that are kept, so that voice detection may lag."""
 UNRETURNED: Final = 4
 """Interrupted replies of a call whose functions may still run, before new ones are refused."""
-SHUTDOWN_SECONDS: Final = 5.0
-OPTIONAL_INPUTS_WITHIN: Final = 1.0
-"""Seconds that a client has to send inputs that the function can do without."""
 
 
 def make_policy(handler: ReplyOnPause) -> TurnPolicy:
@@ -84,7 +82,6 @@ class Conversation:
         self._reply: Reply | None = None
         self._unreturned: list[Reply] = []
         self._asking: asyncio.Task[Any] | None = None
-        self._inputs_known = False
         self._chunks = _Chunks(self) if handler.ends_turns_itself else None
         self._closed = False
 
@@ -122,12 +119,9 @@ class Conversation:
         self._closed = True
         self._vad.close()
         self._drop_reply()
-        try:
-            await asyncio.wait_for(self.host.workers.call(self.handler.shutdown), SHUTDOWN_SECONDS)
-        except (TimeoutError, asyncio.TimeoutError):
-            logger.warning("%s.shutdown did not return within 5 s", type(self.handler).__name__)
-        except Exception as error:
-            self.host.report(error, "shutdown")
+        for reply in self._unreturned:
+            await reply.wait(SHUTDOWN_SECONDS)
+        await shut_down(self.handler, self.host)
 
     def trigger(self) -> None:
         """End the caller's turn now. From any thread."""
@@ -158,6 +152,7 @@ class Conversation:
             logger.debug("call %s: %s", self.host.context.webrtc_id, event)
             if event.kind is Kind.USER_STARTED:
                 self._log(STARTED_TALKING)
+                self._ask_early()
             elif event.kind is Kind.USER_INTERRUPTS:
                 self._interrupt()
             elif event.kind is Kind.USER_FINISHED:
@@ -182,27 +177,29 @@ class Conversation:
         self._drop_reply()
         # A greeting takes inputs only, and no audio in front of them.
         least, most = inputs_wanted(function, after=0 if utterance is None else 1)
-        if not self.handler.needs_args and not most:
-            self._begin(function, utterance, 0)
-            return
-        if self.handler.phone_mode or self.handler.args_set.is_set():
+        needed = least or self.handler.needs_args
+        if not needed or self.handler.phone_mode or self.handler.args_set.is_set():
             self._begin(function, utterance, most)
-            return
-        self._asking = self.host.spawn(self._ask(function, utterance, least, most))
+        else:
+            self._asking = self.host.spawn(self._ask(function, utterance, most))
 
-    async def _ask(self, function: Any, utterance: Pcm | None, least: int, most: int) -> None:
-        optional = not least and not self.handler.needs_args and not self._inputs_known
-        limit = OPTIONAL_INPUTS_WITHIN if optional else None
+    def _ask_early(self) -> None:
+        """Ask for inputs that the function can do without; they are not waited for."""
+        handler = self.handler
+        least, most = inputs_wanted(handler.fn, after=1)
+        optional = most and not least and not handler.needs_args
+        if optional and not handler.phone_mode and not handler.args_set.is_set():
+            self.host.send_message(create_message("send_input"))
+
+    async def _ask(self, function: Any, utterance: Pcm | None, most: int) -> None:
         try:
-            await asyncio.wait_for(self.handler.wait_for_args(), limit)
+            await self.handler.wait_for_args()
         except (TimeoutError, asyncio.TimeoutError) as error:
-            if not optional:
-                self._asking = None
-                self.host.report(error, "waiting for inputs")
-                self._act(self.machine.told(Told.REPLY_ENDED))
-                return
+            self._asking = None
+            self.host.report(error, "waiting for inputs")
+            self._act(self.machine.told(Told.REPLY_ENDED))
+            return
         self._asking = None
-        self._inputs_known = self._inputs_known or self.handler.args_set.is_set()
         self._begin(function, utterance, most)
 
     def _begin(self, function: Any, utterance: Pcm | None, most: int) -> None:
@@ -219,7 +216,6 @@ class Conversation:
         args: tuple[Any, ...] = tuple(inputs)
         if utterance is not None:
             args = ((self._rate, utterance), *inputs)
-            self.handler.latest_args[0] = args[0]
         self.handler.args_set.clear()
         self.handler.state.responding = True
         self.epoch += 1
@@ -266,7 +262,7 @@ class Conversation:
     def _start_up(self) -> None:
         try:
             self.handler.start_up()
-        except Exception as error:
+        except BaseException as error:
             call_soon(self.host.loop, self.host.report, error, "start_up")
 
     def _judge(self, policy: TurnPolicy) -> Judge:
@@ -290,9 +286,10 @@ class Conversation:
     def _run_model(self, question: Any, answered: Any, failed: Any) -> None:
         def run() -> None:
             try:
-                seconds = question()
-            except Exception as error:
-                call_soon(self.host.loop, failed, error)
+                with self.handler.model_lock:
+                    seconds = question()
+            except BaseException as error:
+                call_soon(self.host.loop, failed, contained(error))
             else:
                 call_soon(self.host.loop, answered, seconds)
 
@@ -333,7 +330,7 @@ class _Chunks:
         ends = False
         try:
             ends = bool(handler.determine_pause(chunk, handler.input_sample_rate, handler.state))
-        except Exception as error:
+        except BaseException as error:
             call_soon(handler.loop, self._conversation.host.report, error, "determine_pause")
         call_soon(handler.loop, self._judged, ends)
 

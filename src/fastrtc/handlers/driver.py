@@ -43,6 +43,12 @@ class Host(Protocol):
     vad: VadSource
     phone_mode: bool
     mode: str
+    thread: int
+    """The event loop's."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether the call has given everything back."""
 
     @property
     def channel(self) -> Any:

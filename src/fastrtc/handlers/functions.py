@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from fastrtc.audio.convert import Pcm
 from fastrtc.audio.playout import FRAMES_PER_SECOND
 from fastrtc.handlers.base import HandlerBase, frame_of, is_async
 from fastrtc.handlers.driver import Driver, Host
-from fastrtc.handlers.pump import UNHEARD_SECONDS, Pump
+from fastrtc.handlers.pump import SHUTDOWN_SECONDS, UNHEARD_SECONDS, Pump
 from fastrtc.handlers.reply import Reply, inputs_wanted
-from fastrtc.handlers.values import pieces_of
-from fastrtc.threads import Handover, HandoverClosed, call_soon
+from fastrtc.handlers.values import Chunk, read_emitted
+from fastrtc.threads import Handover, HandoverClosed, call_soon, contained
+
+OUTPUTS_KEPT: Final = 1_000
+"""Outputs of a function that listens, before the oldest is dropped."""
 
 
 class FunctionHandler(HandlerBase):
@@ -68,6 +71,7 @@ class Speaker:
             self._starting.cancel()
         if self._reply is not None:
             self._reply.cancel()
+            await self._reply.wait(SHUTDOWN_SECONDS)
 
     async def _start(self) -> None:
         least, most = inputs_wanted(self.handler.function, after=0)
@@ -100,6 +104,7 @@ class Listener(Pump):
         self.handler = handler
         self._inputs = inputs_wanted(handler.function, after=1)
         self.inbox: Handover[Pcm] = Handover(UNHEARD_SECONDS)
+        self.out = Handover(OUTPUTS_KEPT / FRAMES_PER_SECOND)
         self._arrived: asyncio.Event = asyncio.Event()
         self._task: asyncio.Task[Any] | None = None
 
@@ -137,8 +142,8 @@ class Listener(Pump):
             while (pcm := self.inbox.drain_one()) is not None:
                 try:
                     await self._hear_async(pcm)
-                except Exception as error:
-                    self.complaints.report(error, "listening")
+                except (Exception, SystemExit) as error:
+                    self.complaints.report(contained(error), "listening")
             await self._arrived.wait()
 
     def _call(self, pcm: Pcm) -> Any:
@@ -155,8 +160,8 @@ class Listener(Pump):
                         self._give(value)
                 except HandoverClosed:
                     raise
-                except Exception as error:
-                    call_soon(self.host.loop, self.complaints.report, error, "listening")
+                except BaseException as error:
+                    call_soon(self.host.loop, self.complaints.report, contained(error), "listening")
 
     async def _hear_async(self, pcm: Pcm) -> None:
         made = self._call(pcm)
@@ -167,6 +172,7 @@ class Listener(Pump):
             self._give(await made)
 
     def _give(self, value: Any) -> None:
-        for item, _ in pieces_of(value):
-            # Sound has nobody to hear it in this mode, and weighs nothing.
-            self.out.put(item, 0.0)
+        for item in read_emitted(value):
+            # Sound has nobody to hear it in this mode.
+            if not isinstance(item, Chunk):
+                self.out.offer(item, 1 / FRAMES_PER_SECOND)

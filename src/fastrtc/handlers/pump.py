@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
+import inspect
 import logging
 import queue
 import threading
 from collections import deque
+from collections.abc import Callable
 from typing import Any, Final
 
 import numpy as np
@@ -17,8 +20,8 @@ from fastrtc.audio.playout import FRAMES_PER_SECOND
 from fastrtc.handlers.base import AsyncStreamHandler, HandlerBase, StreamHandler, frame_of
 from fastrtc.handlers.driver import Host
 from fastrtc.handlers.mouth import Mouth
-from fastrtc.handlers.values import Item, pieces_of
-from fastrtc.threads import Bell, Handover, HandoverClosed, call_soon
+from fastrtc.handlers.values import CloseStream, Item, pieces_of
+from fastrtc.threads import Bell, Handover, HandoverClosed, call_soon, contained
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +30,8 @@ UNHEARD_SECONDS: Final = 1.0
 AHEAD_SECONDS: Final = 0.1
 """How much an `emit` may be ahead of the playout: little, as it may answer live sound."""
 PLAYOUT_SECONDS: Final = 0.06
+ITEMS_A_TICK: Final = 50
+"""Items that are moved at a tick: a handler that floods must not keep the loop."""
 SHUTDOWN_SECONDS: Final = 5.0
 WAKE_SECONDS: Final = 0.5
 """How long a blocked `emit` is waited for, after each way to wake it."""
@@ -47,6 +52,16 @@ class _Complaints:
             self._host.report(error, doing)
 
 
+async def shut_down(handler: StreamHandler, host: Host) -> None:
+    """Call `StreamHandler.shutdown` on a worker, and wait for it, but not for ever."""
+    try:
+        await asyncio.wait_for(host.workers.call(handler.shutdown), SHUTDOWN_SECONDS)
+    except (TimeoutError, asyncio.TimeoutError):
+        logger.warning("%s.shutdown did not return within 5 s", type(handler).__name__)
+    except Exception as error:
+        host.report(error, "shutdown")
+
+
 class Pump:
     """What both pumps share: the way out."""
 
@@ -59,7 +74,9 @@ class Pump:
 
     def tick(self) -> None:
         """Move what was emitted into the playout."""
-        while self.host.playout.buffered < PLAYOUT_SECONDS:
+        for _ in range(ITEMS_A_TICK):
+            if self.host.playout.buffered >= PLAYOUT_SECONDS:
+                break
             item = self.out.drain_one()
             if item is None:
                 break
@@ -115,7 +132,7 @@ class ThreadPump(Pump):
         self.out.close()
         self._ticked.ring()
         await self._emit_ended()
-        await self._shut_down()
+        await shut_down(self.handler, self.host)
         if self._emitting.is_set():
             self._poke_queues()
             await self._emit_ended()
@@ -141,7 +158,7 @@ class ThreadPump(Pump):
             # of silence, lets it return.
             channels = 2 if self.handler.expected_layout == "stereo" else 1
             silence = np.zeros((channels, rate // FRAMES_PER_SECOND), np.int16)
-            with contextlib.suppress(Exception):
+            with contextlib.suppress(BaseException):
                 self.handler.receive((rate, silence))
 
     def _emit_loop(self) -> None:
@@ -161,34 +178,28 @@ class ThreadPump(Pump):
             with self.host.workers.may_block():
                 emitted = self.handler.emit()
             items = list(pieces_of(emitted))
-        except Exception as error:
+        except BaseException as error:
             if not self.out.closed:
-                call_soon(self.host.loop, self.complaints.report, error, "emitting")
+                call_soon(self.host.loop, self.complaints.report, contained(error), "emitting")
             return False
         before = self.out.clearings
         for item, seconds in items:
             if not self.out.put(item, seconds, since=before):
                 break
+            if isinstance(item, CloseStream):
+                raise HandoverClosed  # Nothing is asked for after the end.
         return bool(items)
 
     def _attempt(self, method: Any, doing: str) -> None:
         try:
             method()
-        except Exception as error:
-            call_soon(self.host.loop, self.complaints.report, error, doing)
+        except BaseException as error:
+            call_soon(self.host.loop, self.complaints.report, contained(error), doing)
 
     async def _emit_ended(self) -> None:
         if self._emitting.is_set():
             with contextlib.suppress(TimeoutError, asyncio.TimeoutError):
                 await asyncio.wait_for(self._emitted.wait(), WAKE_SECONDS)
-
-    async def _shut_down(self) -> None:
-        try:
-            await asyncio.wait_for(self.host.workers.call(self.handler.shutdown), SHUTDOWN_SECONDS)
-        except (TimeoutError, asyncio.TimeoutError):
-            logger.warning("%s.shutdown did not return within 5 s", self.name)
-        except Exception as error:
-            self.host.report(error, "shutdown")
 
     def _poke_queues(self) -> None:
         """Wake an `emit` that waits on a queue of the handler's own that receive does not fill."""
@@ -238,19 +249,28 @@ class TaskPump(Pump):
             _, stuck = await asyncio.wait(self._tasks, timeout=SHUTDOWN_SECONDS)
             if stuck:
                 logger.warning("%s does not let itself be cancelled", self.name)
-        shutdown = self.host.spawn(self.handler.shutdown())
-        done, _ = await asyncio.wait([shutdown], timeout=SHUTDOWN_SECONDS)
-        if not done:
+        shutdown = self.host.spawn(self._attempt(self.handler.shutdown, "shutdown"))
+        _, late = await asyncio.wait([shutdown], timeout=SHUTDOWN_SECONDS)
+        if late:
             shutdown.cancel()
             logger.warning("%s.shutdown did not return within 5 s", self.name)
-        elif not shutdown.cancelled() and (error := shutdown.exception()):
-            self.host.report(error, "shutdown")
 
     async def _start_up(self) -> None:
+        await self._attempt(self.handler.start_up, "start_up")
+
+    async def _attempt(self, method: Callable[[], Any], doing: str) -> Any:
+        """Call a method of the user's, whose errors must not end the task that calls it."""
         try:
-            await self.handler.start_up()
-        except Exception as error:
-            self.host.report(error, "start_up")
+            made = method()
+            return await made if inspect.isawaitable(made) else made
+        except asyncio.CancelledError:
+            if self.out.closed:
+                raise
+            # Something that the method waits for was cancelled, and not this task.
+            self.complaints.report(RuntimeError("what it waited for was cancelled"), doing)
+        except (Exception, SystemExit) as error:
+            self.complaints.report(contained(error), doing)
+        return None
 
     async def _receive_loop(self) -> None:
         rate = self.handler.input_sample_rate
@@ -258,17 +278,16 @@ class TaskPump(Pump):
             while not self._inbox:
                 self._heard = self.host.loop.create_future()
                 await self._heard
-            try:
-                await self.handler.receive(frame_of(rate, self._inbox.popleft()))
-            except Exception as error:
-                self.complaints.report(error, "receive")
+            frame = frame_of(rate, self._inbox.popleft())
+            await self._attempt(functools.partial(self.handler.receive, frame), "receive")
 
     async def _emit_loop(self) -> None:
         with contextlib.suppress(HandoverClosed):
             while True:
+                emitted = await self._attempt(self.handler.emit, "emitting")
                 try:
-                    items = list(pieces_of(await self.handler.emit()))
-                except Exception as error:
+                    items = list(pieces_of(emitted))
+                except (TypeError, ValueError) as error:
                     items = []
                     self.complaints.report(error, "emitting")
                 before = self.out.clearings
@@ -277,6 +296,8 @@ class TaskPump(Pump):
                         await self._next_tick()
                     if not self.out.put(item, seconds, since=before):
                         break
+                    if isinstance(item, CloseStream):
+                        return
                 if not items:
                     await self._next_tick()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import functools
 import inspect
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, Final
@@ -19,6 +19,8 @@ LEAD_SECONDS: Final = 10.0
 PLAYOUT_SECONDS: Final = 0.2
 """How much of that stands converted in the playout; enough for a late tick or two."""
 
+ITEMS_A_TICK: Final = 100
+"""Items that are moved at a tick: a function that floods must not keep the loop."""
 ANY_NUMBER: Final = 1_000
 
 
@@ -73,14 +75,16 @@ class Reply:
         """Call the function."""
         self.running = True
         if is_async(self._function):
-            self._task = self._host.spawn(self._run_async(None))
+            self._follow(None)
         else:
             self._host.submit(self._run_sync)
 
     def tick(self) -> None:
         """Move what is due into the playout."""
         playout = self._host.playout
-        while playout.buffered < PLAYOUT_SECONDS:
+        for _ in range(ITEMS_A_TICK):
+            if playout.buffered >= PLAYOUT_SECONDS:
+                break
             item = self._out.drain_one()
             if item is None:
                 break
@@ -100,34 +104,48 @@ class Reply:
         if self._task is not None:
             self._task.cancel()
 
+    async def wait(self, seconds: float) -> None:
+        """Let a cancelled async function clean up, for so long."""
+        if self._task is not None:
+            await asyncio.wait([self._task], timeout=seconds)
+
     def _finish(self, error: BaseException | None) -> None:
         if error is not None:
             self._host.report(error, "replying")
         self._mouth.finish()
         self._host.playout.mark(self._on_heard)
 
+    # A sync function, on a worker thread.
+
     def _run_sync(self) -> None:
-        """On a worker thread."""
-        error: BaseException | None = None
+        if self._out.closed:
+            self._returned(None)
+            return
         try:
             made = self._function(*self._args)
-            if hasattr(made, "__anext__") or inspect.isawaitable(made):
-                if call_soon(self._host.loop, self._go_on_async, made):
-                    return
-            else:
+        except BaseException as error:
+            self._returned(error)
+            return
+        if hasattr(made, "__anext__") or inspect.isawaitable(made):
+            call_soon(self._host.loop, self._follow, made)
+        else:
+            self._run_made(made)
+
+    def _run_made(self, made: Any) -> None:
+        """Take what the function has made: an iterator, or one value."""
+        error: BaseException | None = None
+        try:
+            if hasattr(made, "__next__"):
                 self._drain_sync(made)
+            else:
+                self._put_all(made)
         except HandoverClosed:
             pass
         except BaseException as raised:
             error = raised
-        self.running = False
-        self._end(error)
+        self._returned(error)
 
-    def _drain_sync(self, made: Any) -> None:
-        if not hasattr(made, "__next__"):
-            self._put_all(made)
-            return
-        values: Iterator[Any] = made
+    def _drain_sync(self, values: Iterator[Any]) -> None:
         try:
             for value in values:
                 self._put_all(value)
@@ -141,19 +159,30 @@ class Reply:
         for item, seconds in pieces_of(value):
             self._out.put(item, seconds)
 
-    def _end(self, error: BaseException | None) -> None:
-        if self._out.closed:
+    def _returned(self, error: BaseException | None) -> None:
+        """The function has come back. From any thread."""
+        self.running = False
+        if not self._out.closed:
+            self._out.put_last(_End(error))
+        elif error is not None:
             # The reply was interrupted: nobody waits for it, but its error is still news.
-            if error is not None:
-                call_soon(self._host.loop, self._host.report, error, "ending a reply")
-            return
-        with contextlib.suppress(HandoverClosed):
-            self._out.put(_End(error), 0.0)
+            call_soon(self._host.loop, self._host.report, error, "ending a reply")
 
-    def _go_on_async(self, made: Any) -> None:
+    # An async function, in a task.
+
+    def _follow(self, made: Any) -> None:
+        """Run the function, or what it has made, in a task."""
         self._task = self._host.spawn(self._run_async(made))
+        self._task.add_done_callback(lambda task: self._never_began(task, made))
         if self._out.closed:
             self._task.cancel()
+
+    def _never_began(self, task: asyncio.Task[Any], made: Any) -> None:
+        """A task that is cancelled before its first step runs no clean-up of its own."""
+        if task.cancelled():
+            self.running = False
+            if inspect.iscoroutine(made):
+                made.close()
 
     async def _run_async(self, made: Any) -> None:
         error: BaseException | None = None
@@ -161,22 +190,22 @@ class Reply:
             made = self._function(*self._args) if made is None else made
             if inspect.isawaitable(made):
                 made = await made
+            if hasattr(made, "__next__"):
+                # An async function that returns a plain iterator: that may block.
+                self._host.submit(functools.partial(self._run_made, made))
+                return
             if hasattr(made, "__anext__"):
                 await self._drain_async(made)
-            elif hasattr(made, "__next__"):
-                # An async function that returns a plain iterator: that may block.
-                await self._host.workers.call(self._drain_sync, made)
             else:
                 await self._put_all_async(made)
-        except (HandoverClosed, asyncio.CancelledError):
+        except HandoverClosed:
             pass
+        except asyncio.CancelledError:
+            if not self._out.closed:
+                error = RuntimeError("what the function waited for was cancelled")
         except BaseException as raised:
             error = raised
-        self.running = False
-        if self._out.closed:
-            self._end(error)
-        else:
-            self._out.offer(_End(error), 0.0)
+        self._returned(error)
 
     async def _drain_async(self, values: AsyncIterator[Any]) -> None:
         try:

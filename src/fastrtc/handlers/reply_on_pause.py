@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
@@ -83,7 +84,8 @@ class ReplyOnPause(StreamHandler):
             output_sample_rate: see `StreamHandler`.
             output_frame_size: deprecated and ignored.
             input_sample_rate: Hz, the rate of the samples that ``fn`` gets.
-            model: a voice detector in the place of Silero; it has a thread of its own.
+            model: a voice detector in the place of Silero. All calls share it; it is called on
+                worker threads, by one of them at a time.
             needs_args: ask for the page's inputs even if ``fn`` does not name them.
 
         Raises:
@@ -107,6 +109,8 @@ class ReplyOnPause(StreamHandler):
         self.can_interrupt = can_interrupt
         self.given_model = model
         self.model: PauseDetectionModel = model or Silero()
+        self.model_lock = threading.Lock()
+        """All calls share a model of the user's, which need not be thread-safe."""
         self.needs_args = needs_args
         self.state = AppState()
         self._conversation: Conversation | None = None

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastrtc.audio.convert import Pcm, as_pcm
+from fastrtc.audio.playout import FRAMES_PER_SECOND
 
 
 class AdditionalOutputs:
@@ -89,13 +90,16 @@ def read_emitted(value: Any) -> list[Item]:
 
 
 def pieces_of(value: Any) -> Iterator[tuple[Item, float]]:
-    """Check what a handler emitted, cut it up, and weigh each piece in seconds of sound."""
+    """Check what a handler emitted, cut it up, and weigh each piece in seconds of sound.
+
+    What is no sound weighs a frame, so that nobody can queue it without end.
+    """
     for item in read_emitted(value):
         if isinstance(item, Chunk):
             for piece in item.pieces():
                 yield piece, piece.seconds
         else:
-            yield item, 0.0
+            yield item, 1 / FRAMES_PER_SECOND
 
 
 def _describe(value: Any) -> str:

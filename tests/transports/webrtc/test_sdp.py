@@ -475,9 +475,9 @@ class Nobody:
 
 async def real_answer(offer: Offer) -> str:
     """What our engine answers; the call is then given up."""
-    peer = AiortcEngine().peer(Nobody(), rate=24_000, channels=1, configuration={"iceServers": []})
+    peer = AiortcEngine().peer(Nobody(), rate=24_000, channels=1)
     try:
-        return await peer.answer(offer)
+        return await peer.answer(offer, {"iceServers": []})
     finally:
         await peer.close()
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 from aiortc import RTCConfiguration, RTCPeerConnection
 from fastapi import Depends, FastAPI, HTTPException
@@ -16,7 +18,7 @@ from fastrtc import ReplyOnPause, Stream
 from fastrtc.testing.loop import VirtualLoop
 from fastrtc.threads import Workers
 from fastrtc.transports.webrtc import signalling
-from tests.peers import Caller, eventually, line, make_stream
+from tests.peers import Caller, eventually, line, make_stream, serving
 
 
 def echo(audio: Any) -> Any:
@@ -191,6 +193,103 @@ async def test_a_restart_of_a_call_that_is_gone_is_refused() -> None:
         assert await caller.post(offer) == failed("unknown_connection")
         assert not stream.connections
         await caller.hang_up()
+
+
+async def test_a_call_that_ends_while_it_is_answered_leaves_nothing_behind() -> None:
+    release = asyncio.Event()
+
+    async def slow() -> dict[str, Any]:
+        await release.wait()
+        return {"iceServers": []}
+
+    stream = Stream(ReplyOnPause(echo), server_rtc_configuration=slow)
+    app = FastAPI()
+    stream.mount(app)
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as http:
+        before = len(asyncio.all_tasks())
+        files = psutil.Process().num_fds()
+        for _ in range(3):
+            caller = Caller(http)
+            offer = await caller.offer()
+            answering = asyncio.ensure_future(caller.post(offer))
+            await eventually(lambda: bool(stream.connections))
+            (session,) = stream.connections.values()
+            await session.close()
+            release.set()
+            assert (await answering)["meta"]["error"] == "connection_closed"
+            await caller.hang_up()
+            release.clear()
+        await eventually(lambda: len(asyncio.all_tasks()) <= before)
+        await eventually(lambda: psutil.Process().num_fds() <= files)
+
+
+async def test_candidates_that_come_before_the_answer_are_kept() -> None:
+    release = asyncio.Event()
+
+    async def slow() -> dict[str, Any]:
+        await release.wait()
+        return {"iceServers": []}
+
+    stream = Stream(ReplyOnPause(echo), server_rtc_configuration=slow)
+    app = FastAPI()
+    stream.mount(app)
+    async with serving(app) as http:
+        caller = Caller(http)
+        offer = await caller.offer()
+        lines = re.findall(r"a=(candidate:.*)", offer["sdp"])
+        offer["sdp"] = re.sub(r"a=(candidate:.*|end-of-candidates)\r\n", "", offer["sdp"])
+        answering = asyncio.ensure_future(caller.post(offer))
+        await eventually(lambda: bool(stream.connections))
+        for text in [*lines, ""]:
+            body = {
+                "type": "ice-candidate",
+                "webrtc_id": caller.id,
+                "candidate": {"candidate": text, "sdpMid": "0"},
+            }
+            assert await caller.post(body) == {"status": "success"}
+        release.set()
+        await answering
+        (session,) = stream.connections.values()
+        line: Any = session.line
+        assert len(line.peer._link._next.remote_candidates) >= 1
+        await caller.hang_up()
+        await stream.close()
+
+
+async def test_the_old_path_carries_sound_until_a_restart_has_found_a_new_one() -> None:
+    async with line(ReplyOnPause(echo)) as (stream, http):
+        caller = Caller(http)
+        await caller.connect()
+        (session,) = stream.connections.values()
+        link: Any = session.line.peer._link  # type: ignore[union-attr]
+        old = link._connection
+        sdp = restarted(caller.connection.localDescription.sdp)
+        body = {"sdp": sdp, "type": "offer", "webrtc_id": caller.id, "restart": True}
+        assert "sdp" in await caller.post(body)
+        assert link._connection is old
+        assert not old._closed
+        assert link.state == "completed"
+        await caller.hang_up()
+
+
+async def test_an_app_that_stops_shuts_its_calls_down() -> None:
+    ended: list[str] = []
+
+    class Mine(ReplyOnPause):
+        def shutdown(self) -> None:
+            ended.append("shutdown")
+
+    app = FastAPI()
+    stream = make_stream(Mine(echo))
+    stream.mount(app)
+    async with serving(app) as http:
+        caller = Caller(http)
+        await caller.connect()
+    assert ended == ["shutdown"]
+    assert not stream.connections
+    await caller.until("closed")
+    await caller.hang_up()
 
 
 @pytest.mark.pitfall(21)

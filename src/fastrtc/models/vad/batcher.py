@@ -90,7 +90,7 @@ class _BatchedStream:
     def close(self) -> None:
         # The thread may hold this stream for long, and must not hold the call behind it.
         self.deliver = self.fail = None
-        self.pending.clear()
+        self._batcher.forget(self)
 
 
 class VadBatcher:
@@ -104,7 +104,7 @@ class VadBatcher:
 
     def prepare(self) -> None:
         """See `VadSource`."""
-        if self._thread is None:
+        if self._thread is None or not self._thread.is_alive():
             self._thread = threading.Thread(target=self._run, name="fastrtc-vad", daemon=True)
             self._thread.start()
 
@@ -124,6 +124,11 @@ class VadBatcher:
                 self._turn.append(stream)
                 self._wake.notify()
 
+    def forget(self, stream: _BatchedStream) -> None:
+        """Drop what waits of a caller."""
+        with self._wake:
+            stream.pending.clear()
+
     def _skip(self, stream: _BatchedStream) -> None:
         """Give up the oldest step. It counts as silence: a call tells its place by its steps."""
         stream.pending.popleft()
@@ -142,13 +147,17 @@ class VadBatcher:
                 streams = [self._turn.popleft() for _ in range(min(BATCH, len(self._turn)))]
                 # A caller who has hung up meanwhile has nothing pending.
                 batch = [(s, s.pending.popleft()) for s in streams if s.pending]
-            if batch:
-                self._step(batch)
+            try:
+                if batch:
+                    self._step(batch)
+            except Exception:
+                logger.exception("A step of voice detection failed")
             with self._wake:
                 for stream in streams:
                     stream.in_turn = bool(stream.pending)
                     if stream.in_turn:
                         self._turn.append(stream)
+            del streams, batch
 
     def _step(self, batch: list[tuple[_BatchedStream, NDArray[np.float32]]]) -> None:
         streams = [stream for stream, _ in batch]

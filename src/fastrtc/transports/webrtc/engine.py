@@ -31,10 +31,14 @@ class Peer(Protocol):
     def channel(self) -> Any:
         """The data channel, None until the client has opened it."""
 
-    async def answer(self, offer: Offer) -> str:
-        """Answer the offer that begins the connection, and begin to connect."""
+    async def answer(self, offer: Offer, configuration: dict[str, Any] | None) -> str:
+        """Answer the offer that begins the connection, and begin to connect.
 
-    async def restart(self, offer: Offer) -> str:
+        ``configuration`` is an RTCConfiguration for our own side; None takes the engine's
+        default servers.
+        """
+
+    async def restart(self, offer: Offer, configuration: dict[str, Any] | None) -> str:
         """Answer an offer that restarts ICE; the sound flows on."""
 
     async def add_candidate(self, candidate: RemoteCandidate | None) -> None:
@@ -53,11 +57,5 @@ class Peer(Protocol):
 class Engine(Protocol):
     """Makes peers."""
 
-    def peer(
-        self, events: PeerEvents, *, rate: int, channels: int, configuration: dict[str, Any] | None
-    ) -> Peer:
-        """A peer that sends at ``rate`` and hears ``channels`` channels.
-
-        ``configuration`` is an RTCConfiguration for our own side; None takes the engine's
-        default servers.
-        """
+    def peer(self, events: PeerEvents, *, rate: int, channels: int) -> Peer:
+        """A peer that sends at ``rate`` and hears ``channels`` channels."""

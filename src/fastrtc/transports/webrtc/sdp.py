@@ -21,7 +21,6 @@ ANSWERED: Final = {
     "recvonly": "sendonly",
     "inactive": "inactive",
 }
-MID_EXTENSION: Final = "urn:ietf:params:rtp-hdrext:sdes:mid"
 
 
 class SdpError(ValueError):

@@ -84,11 +84,11 @@ class WebRTCLine:
 
     # From the client.
 
-    async def restart(self, offer: Offer) -> str:
+    async def restart(self, offer: Offer, configuration: dict[str, Any] | None) -> str:
         """Answer an offer that restarts ICE."""
         async with self._restarting:
             assert self.peer is not None
-            answer = await self.peer.restart(offer)
+            answer = await self.peer.restart(offer, configuration)
             self.offer = offer
             logger.info("Call %s restarts ICE", self.session.id)
             return answer
@@ -122,7 +122,7 @@ class Signalling:
             return refusal("invalid_sdp", reason=str(error))
         line = self._live(call_id)
         if line is not None and line.peer is not None and offer.restarts(line.offer):
-            return {"sdp": await line.restart(offer), "type": "answer"}
+            return await self._restart(line, offer)
         if line is None and body.get("restart"):
             return refusal("unknown_connection")
         return await self._begin(call_id, offer)
@@ -135,26 +135,33 @@ class Signalling:
         line = WebRTCLine(session, offer)
         self._lines[call_id] = line
         session.on_close(lambda: self._forget(call_id, line))
-        handler = session.handler
+        rate, channels = session.handler.output_sample_rate, session.channels
+        # It is there at once: candidates may come before the answer is made.
+        line.peer = self._engine.peer(line, rate=rate, channels=channels)
         try:
-            configuration = await self._configure()
-            peer = self._engine.peer(
-                line,
-                rate=handler.output_sample_rate,
-                channels=session.channels,
-                configuration=configuration,
-            )
-            line.peer = peer
-            answer = await peer.answer(offer)
+            answer = await line.peer.answer(offer, await self._configure())
         except BaseException as error:
+            ending = session.ending
             await session.close()
             if not isinstance(error, Exception):
                 raise
+            if ending:
+                return refusal("connection_closed")
             logger.exception("Call %s could not be answered", call_id)
             return refusal("connection_failed", reason="the server could not answer the offer")
-        if session.closed.is_set():
-            await peer.close()
+        if session.ending:
             return refusal("connection_closed")
+        return {"sdp": answer, "type": "answer"}
+
+    async def _restart(self, line: WebRTCLine, offer: Offer) -> Reply:
+        try:
+            # Asked again: the credentials of the first offer may have run out.
+            answer = await line.restart(offer, await self._configure())
+        except Exception:
+            if line.session.ending:
+                return refusal("unknown_connection")
+            logger.exception("Call %s could not restart ICE", line.session.id)
+            return refusal("connection_failed", reason="the server could not answer the offer")
         return {"sdp": answer, "type": "answer"}
 
     async def _candidate(self, call_id: str, given: Any) -> Reply:
@@ -172,7 +179,7 @@ class Signalling:
 
     def _live(self, call_id: str) -> WebRTCLine | None:
         line = self._lines.get(call_id)
-        return None if line is None or line.session.closed.is_set() else line
+        return None if line is None or line.session.ending else line
 
     def _forget(self, call_id: str, line: WebRTCLine) -> None:
         if self._lines.get(call_id) is line:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
 from typing import Any, Final
 
 import aioice
@@ -35,6 +34,25 @@ class _Connection(aioice.Connection):
         return await super().get_component_candidates(component, addresses, GATHER_SECONDS)  # type: ignore[arg-type]
 
 
+def _connection_options(configuration: dict[str, Any] | None) -> dict[str, Any]:
+    """What an aioice connection takes from an RTCConfiguration."""
+    configuration = configuration or {"iceServers": DEFAULT_SERVERS}
+    servers = configuration.get("iceServers") or ()
+    options = connection_kwargs(
+        [
+            RTCIceServer(
+                urls=server["urls"],
+                username=server.get("username"),
+                credential=server.get("credential"),
+            )
+            for server in ([servers] if isinstance(servers, dict) else servers)
+        ]
+    )
+    if configuration.get("iceTransportPolicy") == "relay":
+        options["transport_policy"] = aioice.TransportPolicy.RELAY
+    return dict(options)
+
+
 class IceLink:
     """Stands below DTLS in the place of aiortc's `RTCIceTransport`.
 
@@ -42,20 +60,7 @@ class IceLink:
     connection below can be replaced: DTLS only notices a pause.
     """
 
-    def __init__(self, configuration: dict[str, Any] | None) -> None:
-        servers = DEFAULT_SERVERS if configuration is None else configuration.get("iceServers", ())
-        if isinstance(servers, dict):
-            servers = [servers]
-        self._kwargs = connection_kwargs(
-            [
-                RTCIceServer(
-                    urls=server["urls"],
-                    username=server.get("username"),
-                    credential=server.get("credential"),
-                )
-                for server in servers
-            ]
-        )
+    def __init__(self) -> None:
         self.role = "controlled"
         self.state = "new"
         self._connection: aioice.Connection | None = None
@@ -65,13 +70,23 @@ class IceLink:
         self._closed = False
         self._unsent: set[asyncio.Task[None]] = set()
         self._resolving: set[asyncio.Task[None]] = set()
-        self.on_lost: Callable[[], None] = lambda: None
+        self._early: list[RemoteCandidate | None] | None = []
+        """Candidates that came before the connection that they are for."""
 
-    async def gather(self, offer: Offer) -> aioice.Connection:
-        """A connection for an offer, with our candidates gathered. `connect` makes it ours."""
-        connection = _Connection(ice_controlling=offer.lite, components=1, **self._kwargs)
+    async def gather(self, offer: Offer, configuration: dict[str, Any] | None) -> aioice.Connection:
+        """A connection for an offer, with our candidates gathered. `connect` makes it ours.
+
+        Raises:
+            ConnectionError: the link was closed meanwhile.
+        """
+        self._early = self._early or []
+        connection = _Connection(
+            ice_controlling=offer.lite, components=1, **_connection_options(configuration)
+        )
         try:
             await connection.gather_candidates()
+            if self._closed:
+                raise ConnectionError("the call has ended")
         except BaseException:
             await connection.close()
             raise
@@ -80,14 +95,27 @@ class IceLink:
         connection.remote_password = offer.password
         self.role = "controlling" if offer.lite else "controlled"
         superseded, self._next, self._candidates = self._next, connection, 0
-        if superseded is not None:
+        # The connection in use stays so until the new one is ready.
+        if superseded is not None and superseded is not self._connection:
             await superseded.close()
+        early, self._early = self._early, None
         for text in offer.candidates[:MOST_CANDIDATES]:
             with contextlib.suppress(ValueError):
                 await self.add(parse_candidate_text(text))
+        for candidate in early or []:
+            await self.add(candidate)
         if offer.ended:
             await self.add(None)
         return connection
+
+    async def connected(self, connection: aioice.Connection) -> bool:
+        """Connect, or let a restart that came meanwhile do so; False when there is no way."""
+        if await self.connect(connection):
+            return True
+        if self._closed or connection is self._next:
+            return False
+        await self._changed.wait()
+        return not self._closed
 
     async def connect(self, connection: aioice.Connection) -> bool:
         """Find a way to the client and use it from now on; False when there is none."""
@@ -108,6 +136,10 @@ class IceLink:
 
     async def add(self, candidate: RemoteCandidate | None) -> None:
         """Give a candidate of the client to the newest connection."""
+        if self._early is not None:
+            if len(self._early) < MOST_CANDIDATES:
+                self._early.append(candidate)
+            return
         connection = self._next
         if connection is None or self._closed:
             return
@@ -187,7 +219,6 @@ class IceLink:
     async def _wait_for_restart(self) -> None:
         self.state = "disconnected"
         self._changed.clear()
-        self.on_lost()
         try:
             await asyncio.wait_for(self._changed.wait(), GRACE_SECONDS)
         except (TimeoutError, asyncio.TimeoutError):

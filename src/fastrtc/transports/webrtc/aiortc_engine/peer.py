@@ -8,6 +8,7 @@ import logging
 import secrets
 import time
 from collections import deque
+from collections.abc import Coroutine
 from typing import Any, Final, cast
 
 import aioice
@@ -75,13 +76,11 @@ class MediaDtls(RTCDtlsTransport):
 class AiortcPeer:
     """See `Peer`."""
 
-    def __init__(
-        self, events: PeerEvents, rate: int, channels: int, configuration: dict[str, Any] | None
-    ) -> None:
+    def __init__(self, events: PeerEvents, rate: int, channels: int) -> None:
         self._events = events
         self._rate = rate
         self._channels = channels
-        self._link = IceLink(configuration)
+        self._link = IceLink()
         self._dtls = MediaDtls(self._link, self)
         self._sctp: RTCSctpTransport | None = None
         self._channel: RTCDataChannel | None = None
@@ -101,7 +100,7 @@ class AiortcPeer:
     def channel(self) -> RTCDataChannel | None:
         return self._channel
 
-    async def answer(self, offer: Offer) -> str:
+    async def answer(self, offer: Offer, configuration: dict[str, Any] | None) -> str:
         if offer.opus is not None:
             number, direction = offer.opus.payload_type, ANSWERED[offer.direction]
             if direction in ("sendrecv", "recvonly"):
@@ -111,12 +110,12 @@ class AiortcPeer:
         if offer.data is not None:
             self._open_sctp()
         self._dtls._set_role("server" if offer.setup == "active" else "client")
-        connection = await self._link.gather(offer)
+        connection = await self._link.gather(offer, configuration)
         self._spawn(self._run(connection, offer))
         return self._write(offer, connection)
 
-    async def restart(self, offer: Offer) -> str:
-        connection = await self._link.gather(offer)
+    async def restart(self, offer: Offer, configuration: dict[str, Any] | None) -> str:
+        connection = await self._link.gather(offer, configuration)
         self._spawn(self._reconnect(connection))
         return self._write(offer, connection)
 
@@ -144,16 +143,20 @@ class AiortcPeer:
         if self._closed:
             return
         self._closed = True
-        await self._flush()
-        self._dtls.let_go()
-        for task in self._tasks - {asyncio.current_task()}:
-            task.cancel()
-        if self._sctp is not None:
-            self._sctp.remove_all_listeners()
-            await self._sctp.stop()
-        await self._dtls.stop()
-        self._dtls.remove_all_listeners()
-        await self._link.close()
+        try:
+            await self._flush()
+            self._dtls.let_go()
+            if self._sctp is not None:
+                self._sctp.remove_all_listeners()
+                await self._sctp.stop()
+        finally:
+            for task in self._tasks - {asyncio.current_task()}:
+                task.cancel()
+            try:
+                await self._dtls.stop()
+                self._dtls.remove_all_listeners()
+            finally:
+                await self._link.close()
 
     # Inside.
 
@@ -164,7 +167,10 @@ class AiortcPeer:
             for pcm in self._incoming.add(packet, time.monotonic()):
                 self._events.heard(RATE, pcm)
 
-    def _spawn(self, work: Any) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        if self._closed:
+            work.close()
+            raise ConnectionError("the call has ended")
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -173,7 +179,7 @@ class AiortcPeer:
         """Connect, then wait for the end."""
         reason = "the connection failed"
         try:
-            if not await self._link.connect(connection):
+            if not await self._link.connected(connection):
                 reason = "no way to the client was found"
                 return
             over = asyncio.Event()
@@ -257,10 +263,8 @@ class AiortcPeer:
 class AiortcEngine:
     """See `Engine`."""
 
-    def peer(
-        self, events: PeerEvents, *, rate: int, channels: int, configuration: dict[str, Any] | None
-    ) -> AiortcPeer:
-        return AiortcPeer(events, rate, channels, configuration)
+    def peer(self, events: PeerEvents, *, rate: int, channels: int) -> AiortcPeer:
+        return AiortcPeer(events, rate, channels)
 
 
 def _number(text: str | None, default: int) -> int:
