@@ -6,7 +6,6 @@ import asyncio
 import gc
 import sys
 from collections.abc import Callable, Iterator
-from queue import Queue
 from typing import Any
 
 import psutil
@@ -15,23 +14,7 @@ from fastapi import FastAPI
 
 from fastrtc import ReplyOnPause, Stream, StreamHandler
 from tests.peers import eventually
-
-
-class BlockingEcho(StreamHandler):
-    """The guide's own echo, whose emit blocks."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.queue: Queue[Any] = Queue()
-
-    def receive(self, frame: Any) -> None:
-        self.queue.put(frame)
-
-    def emit(self) -> Any:
-        return self.queue.get()
-
-    def copy(self) -> StreamHandler:
-        return BlockingEcho()
+from tests.samples import Echo
 
 
 def reply(audio: Any) -> Iterator[Any]:
@@ -40,7 +23,7 @@ def reply(audio: Any) -> Iterator[Any]:
 
 def main() -> None:
     handlers: dict[str, Callable[[], StreamHandler]] = {
-        "echo": BlockingEcho,
+        "echo": Echo,
         "reply": lambda: ReplyOnPause(reply),
     }
     stream = Stream(

@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterator
-from queue import Queue
 from typing import Any
 
 import numpy as np
 import pytest
 
-from fastrtc import AdditionalOutputs, ReplyOnPause, StreamHandler
+from fastrtc import AdditionalOutputs, ReplyOnPause
 from tests.conftest import Sound, level, tone
 from tests.peers import RATE, Caller, eventually, line
+from tests.samples import Echo
 
 pytestmark = pytest.mark.e2e
 
@@ -64,21 +64,6 @@ async def test_three_turns_with_an_interruption(phrase: Sound) -> None:
         assert not [m for m in caller.messages if m["type"] == "error"]
         await caller.hang_up()
         await eventually(lambda: not stream.connections)
-
-
-class Echo(StreamHandler):
-    def __init__(self) -> None:
-        super().__init__()
-        self.queue: Queue[Any] = Queue()
-
-    def receive(self, frame: Any) -> None:
-        self.queue.put(frame)
-
-    def emit(self) -> Any:
-        return self.queue.get()
-
-    def copy(self) -> StreamHandler:
-        return Echo()
 
 
 @pytest.mark.pitfall(25, 27)

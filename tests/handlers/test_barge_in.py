@@ -18,24 +18,9 @@ from fastrtc import (
 )
 from fastrtc.testing import VirtualCall
 from tests.conftest import Sound, tone
+from tests.samples import Recorder, spoken
 
 Audio = tuple[int, NDArray[np.int16]]
-
-
-class Recorder:
-    """A function that replies with a tone, and keeps what it was given."""
-
-    def __init__(self, seconds: float = 0.5) -> None:
-        self.said: list[Audio] = []
-        self.seconds = seconds
-
-    def __call__(self, audio: Audio) -> Iterator[Any]:
-        self.said.append(audio)
-        yield tone(self.seconds)
-
-
-def spoken(audio: Audio) -> float:
-    return float(audio[1].shape[1] / audio[0])
 
 
 @pytest.mark.pitfall(1)

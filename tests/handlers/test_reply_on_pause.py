@@ -24,24 +24,9 @@ from fastrtc import (
 from fastrtc import Warning as ClientWarning
 from fastrtc.testing import VirtualCall
 from tests.conftest import Sound, level, silence, tone
+from tests.samples import Recorder, spoken
 
 Audio = tuple[int, NDArray[np.int16]]
-
-
-class Recorder:
-    """A function that replies with a tone, and keeps what it was given."""
-
-    def __init__(self, seconds: float = 0.5) -> None:
-        self.said: list[Audio] = []
-        self.seconds = seconds
-
-    def __call__(self, audio: Audio) -> Iterator[Any]:
-        self.said.append(audio)
-        yield tone(self.seconds)
-
-
-def spoken(audio: Audio) -> float:
-    return float(audio[1].shape[1] / audio[0])
 
 
 def test_the_function_gets_what_was_said_and_the_caller_hears_the_reply(phrase: Sound) -> None:

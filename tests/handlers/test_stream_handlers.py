@@ -6,7 +6,6 @@ import asyncio
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
-from queue import Queue
 from typing import Any
 
 import numpy as np
@@ -23,23 +22,7 @@ from fastrtc import (
 )
 from fastrtc.testing import VirtualCall
 from tests.conftest import Sound, level, silence, tone
-
-
-class Echo(StreamHandler):
-    """The guide's own, whose emit blocks."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.queue: Queue[Any] = Queue()
-
-    def receive(self, frame: Any) -> None:
-        self.queue.put(frame)
-
-    def emit(self) -> Any:
-        return self.queue.get()
-
-    def copy(self) -> StreamHandler:
-        return Echo()
+from tests.samples import Echo
 
 
 class AsyncEcho(AsyncStreamHandler):
