@@ -7,6 +7,7 @@ import importlib
 import importlib.util
 import sys
 from pathlib import Path
+from types import ModuleType
 
 from fastrtc.stream import Stream
 
@@ -19,6 +20,19 @@ def load_stream(target: str) -> Stream:
     """
     place, _, name = target.partition(":")
     name = name or "stream"
+    Stream.being_read = True
+    try:
+        module = _read_module(place)
+    finally:
+        Stream.being_read = False
+    found = getattr(module, name, None)
+    if not isinstance(found, Stream):
+        what = "nothing" if found is None else type(found).__name__
+        raise SystemExit(f"expected a fastrtc.Stream named {name!r} in {place}, found {what}.")
+    return found
+
+
+def _read_module(place: str) -> ModuleType:
     if place.endswith(".py"):
         path = Path(place)
         if not path.is_file():
@@ -38,11 +52,7 @@ def load_stream(target: str) -> Stream:
             if error.name != place.split(".")[0]:
                 raise
             raise SystemExit(f"There is no module {place}.") from None
-    found = getattr(module, name, None)
-    if not isinstance(found, Stream):
-        what = "nothing" if found is None else type(found).__name__
-        raise SystemExit(f"expected a fastrtc.Stream named {name!r} in {place}, found {what}.")
-    return found
+    return module
 
 
 def main(arguments: list[str] | None = None) -> None:

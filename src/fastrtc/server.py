@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import socket
 from pathlib import Path
 from typing import Any, Final
 
@@ -58,6 +59,15 @@ def serve(stream: Stream, host: str, port: int, **options: Any) -> None:
     """Serve a stream until the process is stopped."""
     import uvicorn
 
+    class Server(uvicorn.Server):
+        """Says where it is once it is there."""
+
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            if self.started:
+                print(f"\n  Open {scheme}://{shown}:{port} and talk.\n", flush=True)
+
+    check_port(host, port)
     if host in LOOPBACK and stream.server_rtc_configuration is None:
         # Nobody but this machine can call, so there is no outside address to ask for.
         stream.server_rtc_configuration = {"iceServers": []}
@@ -66,6 +76,22 @@ def serve(stream: Stream, host: str, port: int, **options: Any) -> None:
         logging.getLogger("aioice").setLevel(logging.WARNING)
     scheme = "https" if "ssl_certfile" in options else "http"
     shown = "localhost" if host in (*LOOPBACK, "0.0.0.0", "::") else host
-    print(f"\n  Open {scheme}://{shown}:{port} and talk.\n", flush=True)
     options.setdefault("log_level", "warning")
-    uvicorn.run(make_app(stream), host=host, port=port, **options)
+    Server(uvicorn.Config(make_app(stream), host=host, port=port, **options)).run()
+
+
+def check_port(host: str, port: int) -> None:
+    """Find out whether a port is free before anything is loaded.
+
+    Raises:
+        SystemExit: it is not, or is no port; the text says why.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except (OSError, OverflowError, TypeError) as error:
+            raise SystemExit(
+                f"Port {port} of {host} cannot be used: {error}. Try another."
+            ) from None

@@ -202,7 +202,7 @@ class Session:
             logger.info("Call %s, %s: %s", self.id, doing, error)
             text = error.message
         else:
-            logger.error("Call %s failed while %s", self.id, doing, exc_info=error)
+            logger.error("Call %s: an error in %s", self.id, doing, exc_info=error)
             text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
         self._send_message(create_message("error", text))
 

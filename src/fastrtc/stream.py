@@ -6,7 +6,7 @@ import asyncio
 import inspect
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
-from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, TypedDict
 
 from fastrtc.admission import Door, Refused, read_limit
 from fastrtc.handlers.base import AsyncStreamHandler, HandlerBase, StreamHandler
@@ -48,11 +48,10 @@ class UIArgs(TypedDict, total=False):
 
 
 class Stream:
-    """A voice line. Give it a handler, then `mount` it on an app, or `run` it.
+    """A voice line. Give it a handler, then `mount` it on an app, or `run` it."""
 
-    Attributes:
-        connections: the live calls, by id.
-    """
+    being_read: ClassVar[bool] = False
+    """Whether ``fastrtc run`` reads a module that may call `run` at its end."""
 
     def __init__(
         self,
@@ -98,6 +97,8 @@ class Stream:
             ValueError, TypeError: an argument is none that can be served.
             NotImplementedError: for video.
         """
+        if modality not in ("audio", "video", "audio-video"):
+            raise ValueError(f'expected modality "audio", got {modality!r}')
         if modality != "audio":
             raise NotImplementedError(
                 f'The modality {modality!r} is not there yet; use modality="audio".'
@@ -154,7 +155,7 @@ class Stream:
         self._door.check(session_id)
         session = Session(
             session_id,
-            self.handler.copy(),
+            _fresh_copy(self.handler),
             runtime or shared_runtime(),
             mode=self.mode,
             phone_mode=phone_mode,
@@ -249,8 +250,14 @@ class Stream:
         """Serve the page and the routes until the process is stopped.
 
         ``options`` go to `uvicorn.run`, such as ``ssl_certfile``: browsers give the microphone
-        only to pages on localhost or over https.
+        only to pages on localhost or over https. While ``fastrtc run`` reads the module that the
+        stream is in, this does nothing: the command serves it.
+
+        Raises:
+            SystemExit: the port cannot be used; the text says why.
         """
+        if Stream.being_read:
+            return
         from fastrtc.server import serve
 
         serve(self, host, port, **options)
@@ -318,6 +325,17 @@ async def resolve_configuration(given: Configuration) -> dict[str, Any] | None:
     if given is None or isinstance(given, dict):
         return given
     raise TypeError(f"expected an RTCConfiguration as a dict, got {type(given).__name__}")
+
+
+def _fresh_copy(handler: HandlerBase) -> HandlerBase:
+    """A handler for one call, or an error that says what is wrong with its class."""
+    name = type(handler).__name__
+    fresh: object = handler.copy()
+    if not isinstance(fresh, HandlerBase):
+        raise TypeError(f"{name}.copy() must return a handler, and returned {fresh!r:.80}")
+    if not hasattr(fresh, "expected_layout"):
+        raise TypeError(f"{name}.__init__ must call super().__init__()")
+    return fresh
 
 
 async def _ask(function: Callable[[], Any]) -> Any:

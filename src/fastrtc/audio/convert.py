@@ -116,6 +116,8 @@ def as_pcm(rate: Any, samples: Any, layout: str = "mono") -> tuple[int, Pcm]:
         TypeError: the rate is no number, or the samples are no numbers.
         ValueError: the rate is not in 1 kHz to 384 kHz, the shape or the layout is unknown.
     """
+    if isinstance(rate, np.ndarray):
+        raise TypeError("expected (rate, array), got an array where the rate should be")
     if isinstance(rate, bool) or not isinstance(rate, (int, float, np.integer, np.floating)):
         raise TypeError(f"expected a sample rate in Hz, got {rate!r:.80}")
     if not 1_000 <= rate <= 384_000:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import inspect
+import logging
 import threading
 import warnings
 from abc import ABC, abstractmethod
@@ -22,6 +23,8 @@ from fastrtc.messages import create_message
 if TYPE_CHECKING:
     from fastrtc.handlers.driver import Driver, Host
     from fastrtc.models.vad.batcher import VadSource
+
+logger = logging.getLogger(__name__)
 
 WEBRTC_VALUE: Final = "__webrtc_value__"
 """What stands in `latest_args` in the place of the call itself."""
@@ -110,6 +113,10 @@ class HandlerBase(ABC):
         """
         if self.args_set.is_set() or self.phone_mode:
             return
+        logger.info(
+            "Call %s waits for its inputs: stream.set_input(id, ...) gives them",
+            self.host.context.webrtc_id,
+        )
         self._send(create_message("send_input"))
         try:
             await asyncio.wait_for(self.args_set.wait(), INPUTS_WITHIN)

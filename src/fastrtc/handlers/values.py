@@ -78,10 +78,10 @@ def read_emitted(value: Any) -> list[Item]:
         return []
     if isinstance(value, (AdditionalOutputs, CloseStream)):
         return [value]
-    if isinstance(value, (tuple, list)):
+    if isinstance(value, tuple):
         if len(value) == 2 and isinstance(value[1], (AdditionalOutputs, CloseStream)):
             return [*read_emitted(value[0]), value[1]]
-        if len(value) in (2, 3) and not isinstance(value[0], (tuple, list)):
+        if len(value) in (2, 3) and not isinstance(value[0], tuple):
             return [Chunk(*as_pcm(*value))]
     raise TypeError(
         "expected (rate, array), (rate, array, layout), AdditionalOutputs, CloseStream, a pair "

@@ -132,6 +132,9 @@ class Signalling:
             session = self._admit(call_id)
         except Refused as refused:
             return refusal(refused.error, **refused.facts)
+        except Exception:
+            logger.exception("Call %s could not be begun", call_id)
+            return refusal("connection_failed", reason="the server could not begin the call")
         line = WebRTCLine(session, offer)
         self._lines[call_id] = line
         session.on_close(lambda: self._forget(call_id, line))
