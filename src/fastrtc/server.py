@@ -18,6 +18,10 @@ TYPES: Final = {
     ".js": "text/javascript; charset=utf-8",
     ".ts": "text/plain; charset=utf-8",
 }
+FILES: Final = {
+    place.name: place.read_bytes() for place in sorted(WEB.iterdir()) if place.suffix in TYPES
+}
+"""The page: few files, read once, so that a request touches no disk."""
 LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 
 logger = logging.getLogger(__name__)
@@ -32,17 +36,13 @@ def make_app(stream: Stream) -> FastAPI:
 
 
 def add_page(app: FastAPI, path: str = "") -> None:
-    """Serve the built-in page below a path, beside a stream that is mounted there.
-
-    Its few files are read now and kept: a request touches no disk.
-    """
+    """Serve the built-in page below a path, beside a stream that is mounted there."""
     path = path.rstrip("/")
-    files = {place.name: place.read_bytes() for place in WEB.iterdir() if place.suffix in TYPES}
 
     def send(name: str) -> Response:
         # Browsers ask again each time, so that an update is seen.
         headers = {"Cache-Control": "no-cache"}
-        return Response(files[name], media_type=TYPES[Path(name).suffix], headers=headers)
+        return Response(FILES[name], media_type=TYPES[Path(name).suffix], headers=headers)
 
     @app.get(f"{path}/", include_in_schema=False)
     async def page() -> Response:
@@ -50,7 +50,7 @@ def add_page(app: FastAPI, path: str = "") -> None:
 
     @app.get(f"{path}/web/{{name}}", include_in_schema=False)
     async def file(name: str) -> Response:
-        if name not in files:
+        if name not in FILES:
             raise HTTPException(404)
         return send(name)
 
