@@ -125,10 +125,7 @@ class Session:
 
     async def close(self) -> None:
         """End the call and give back everything, once; later callers wait for the first."""
-        if not self._ending:
-            self._ending = True
-            # A task of its own: who asked for the end may be cancelled, and it goes on.
-            _keep(self.loop.create_task(self._close()))
+        self.hang_up()
         await self.closed.wait()
 
     async def _close(self) -> None:
@@ -225,11 +222,12 @@ class Session:
     def hang_up(self) -> None:
         """Close the call from code that cannot wait."""
         if not self._ending:
-            # Not one of the call's own tasks: it outlives them.
-            _keep(self.loop.create_task(self.close()))
+            self._ending = True
+            # None of the call's own tasks, and not of who asked: either may be cancelled.
+            _keep(self.loop.create_task(self._close()))
 
     def on_close(self, action: Callable[[], object]) -> None:
-        """See `Host`. From any thread."""
+        """Call something when the call ends, or now if it has."""
         if self._ending:
             action()
         else:

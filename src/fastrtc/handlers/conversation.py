@@ -29,7 +29,7 @@ from fastrtc.messages import (
 from fastrtc.models.vad.batcher import VadSource
 from fastrtc.models.vad.custom import CustomVad
 from fastrtc.models.vad.feed import VadFeed
-from fastrtc.models.vad.silero import SileroVadOptions
+from fastrtc.models.vad.silero import HYSTERESIS, SileroVadOptions
 from fastrtc.threads import call_soon, contained
 from fastrtc.turns.machine import Event, Kind, Told, TurnMachine
 from fastrtc.turns.options import LONGEST_UTTERANCE, VAD_RATE, TurnPolicy
@@ -51,7 +51,7 @@ def make_policy(handler: ReplyOnPause) -> TurnPolicy:
     given = handler.given_model_options
     if isinstance(given, SileroVadOptions):
         options["threshold"] = given.threshold
-        options["release"] = max(0.01, given.threshold - 0.15)
+        options["release"] = max(0.01, given.threshold - HYSTERESIS)
         options["min_speech"] = given.min_speech_duration_ms / 1000
         options["min_gap"] = given.min_silence_duration_ms / 1000
     if handler.given_algo_options is not None:

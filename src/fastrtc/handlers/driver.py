@@ -77,6 +77,3 @@ class Host(Protocol):
 
     def end(self, reason: str) -> None:
         """End the call, and tell the client why."""
-
-    def on_close(self, action: Callable[[], object]) -> None:
-        """Call something when the call ends, or now if it has."""
