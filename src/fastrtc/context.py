@@ -6,12 +6,22 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from fastrtc.turns.record import Heard
+
 
 class Notices(Protocol):
     """What code in a session may say to its client."""
 
     def send_message(self, message: str) -> None:
         """Send JSON text to the client, from any thread."""
+
+
+class Audible(Protocol):
+    """A reply, as far as it has been heard."""
+
+    @property
+    def heard(self) -> Heard:
+        """What the caller has heard of it."""
 
 
 @dataclass
@@ -22,14 +32,26 @@ class Context:
         webrtc_id: the id that the client chose.
         websocket_id: the same, under the name that socket handlers know.
         state: a place for the user's own per-call data.
+        heard_before: what the caller has heard of the reply before the present one.
     """
 
     webrtc_id: str
     websocket_id: str = ""
     state: dict[str, Any] = field(default_factory=dict)
+    heard_before: Heard = field(default_factory=Heard, repr=False)
     notices: Notices | None = field(default=None, repr=False, compare=False)
 
+    @property
+    def heard(self) -> Heard:
+        """What the caller has heard of the reply that this code makes: all of it when it has
+        been said, less where the caller has interrupted it. To one frame, and what the caller's
+        own device buffers.
+        """
+        reply = current_reply.get()
+        return Heard() if reply is None else reply.heard
 
+
+current_reply: ContextVar[Audible | None] = ContextVar("fastrtc_reply", default=None)
 current_context: ContextVar[Context | None] = ContextVar("fastrtc_context", default=None)
 
 

@@ -14,6 +14,9 @@ MessageType = Literal[
     "error",
     "warning",
     "update_connection",
+    "steps",
+    "decision",
+    "turn",
 ]
 
 STARTED_TALKING: Final = "started_talking"

@@ -24,6 +24,7 @@ class Offer(BaseModel):
     sdp: str | None = Field(default=None, max_length=200_000)
     candidate: dict[str, Any] | None = None
     restart: bool = False
+    watch: bool = False
 
 
 def make_router(

@@ -1,10 +1,11 @@
-"""What all calls of a process share: worker threads and voice detection."""
+"""What all calls of a process share: worker threads, voice detection, endpointing."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cache
 
+from fastrtc.models.end_of_turn.source import EndpointSource, EndpointWorker
 from fastrtc.models.vad.batcher import VadBatcher, VadSource
 from fastrtc.threads import Workers
 
@@ -15,6 +16,7 @@ class Runtime:
 
     workers: Workers = field(default_factory=Workers)
     vad: VadSource = field(default_factory=VadBatcher)
+    endpoint: EndpointSource = field(default_factory=EndpointWorker)
 
 
 @cache

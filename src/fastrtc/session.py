@@ -46,6 +46,10 @@ class Line(Protocol):
     def send_frame(self, frame: Pcm | None) -> None:
         """Send 20 ms of sound at the handler's output rate; None is silence."""
 
+    @property
+    def unheard(self) -> float:
+        """Seconds of sound that were sent, and that the far side is known not to have played."""
+
     def clear(self) -> None:
         """Let the far side drop the sound that it buffers."""
 
@@ -66,6 +70,7 @@ class Session:
         *,
         mode: str = "send-receive",
         phone_mode: bool = False,
+        watched: bool = False,
         time_limit: float | None = None,
         on_ended: Callable[[Session], None] = lambda session: None,
     ) -> None:
@@ -74,10 +79,12 @@ class Session:
         self.handler = handler
         self.mode = mode
         self.phone_mode = phone_mode
+        self.watched = watched
         self.time_limit = time_limit
         self.loop = asyncio.get_running_loop()
         self.workers = runtime.workers
         self.vad = runtime.vad
+        self.endpoint = runtime.endpoint
         self.context = Context(session_id, session_id, notices=self)
         self.channels = 2 if handler.expected_layout == "stereo" else 1
         self.playout = Playout(handler.output_sample_rate, self.channels)
@@ -160,6 +167,12 @@ class Session:
         return self._ending
 
     # For the driver, see `Host`.
+
+    @property
+    def heard_until(self) -> int:
+        """See `Host`. From any thread."""
+        unheard = 0.0 if self.line is None else self.line.unheard
+        return max(0, self.playout.heard - round(unheard * self.playout.rate))
 
     @property
     def channel(self) -> Any:

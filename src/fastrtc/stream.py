@@ -142,12 +142,22 @@ class Stream:
         return self._door.limit
 
     def admit(
-        self, session_id: str, *, phone_mode: bool = False, runtime: Runtime | None = None
+        self,
+        session_id: str,
+        *,
+        phone_mode: bool = False,
+        watched: bool = False,
+        runtime: Runtime | None = None,
     ) -> Session:
         """Let a caller in, whatever the transport: take a slot and make a session.
 
-        The slot is free again when the session is closed. ``runtime`` replaces the services that
-        calls of this process share.
+        The slot is free again when the session is closed.
+
+        Args:
+            session_id: its id.
+            phone_mode: whether the caller is on a telephone.
+            watched: whether the client wants to see how turns are taken.
+            runtime: in the place of the services that calls of this process share.
 
         Raises:
             Refused: the id is live, or all slots are taken.
@@ -159,6 +169,7 @@ class Stream:
             runtime or shared_runtime(),
             mode=self.mode,
             phone_mode=phone_mode,
+            watched=watched,
             time_limit=self.time_limit,
             on_ended=self._ended,
         )
@@ -243,7 +254,7 @@ class Stream:
 
         # What is slow to load is loaded now, and not while the first caller waits.
         _ = self._webrtc
-        self.handler._prepare(shared_runtime().vad)
+        self.handler._prepare(shared_runtime().vad, shared_runtime().endpoint)
         app.include_router(make_router(self, path, tags, dependencies))
 
     def run(self, host: str = "127.0.0.1", port: int = 7860, **options: Any) -> None:

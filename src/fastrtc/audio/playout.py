@@ -41,11 +41,27 @@ class Playout:
         self._queue: deque[Pcm | Mark] = deque()
         self._queued = 0
         self._starved = False
+        self._held = False
+        self._fading: Pcm | None = None
+        """What is still heard while the sound is held."""
+        self._fade_in = False
+        self.last: Pcm | None = None
+        """The newest frame that went out; None for silence."""
 
     @property
     def buffered(self) -> float:
         """Seconds of sound that wait."""
         return self._queued / self.rate
+
+    @property
+    def end(self) -> int:
+        """Where the sound that waits will end, as `heard` counts."""
+        return self.heard + self._queued
+
+    @property
+    def held(self) -> bool:
+        """Whether the sound waits for `resume`."""
+        return self._held
 
     @property
     def idle(self) -> bool:
@@ -69,6 +85,13 @@ class Playout:
         has no gaps; sound before a mark, and sound whose rest did not come, is filled up with
         silence.
         """
+        self.last = self._next_frame()
+        return self.last
+
+    def _next_frame(self) -> Pcm | None:
+        if self._held:
+            faded, self._fading = self._fading, None
+            return faded
         self._pass_marks()
         if not self._queued:
             return None
@@ -95,23 +118,61 @@ class Playout:
             self._queue.popleft()
             if part.shape[1] < head.shape[1]:
                 self._queue.appendleft(head[:, part.shape[1] :])
+        if self._fade_in:
+            self._fade_in = False
+            length = round(self.rate * FADE_SECONDS)
+            ramp = np.linspace(0, 1, length, dtype=np.float32)
+            frame[:, :length] = (frame[:, :length] * ramp).astype(np.int16)
         return frame
+
+    def hold(self) -> None:
+        """Fall silent within a few milliseconds, and keep all that waits.
+
+        What is heard of the fade comes again after `resume`, so that nothing is lost.
+        """
+        if self._held:
+            return
+        self._held = True
+        tail = self._fade_out()
+        if tail.shape[1]:
+            self._fading = np.zeros((self.channels, self.frame_samples), np.int16)
+            self._fading[:, : tail.shape[1]] = tail
+
+    def resume(self) -> None:
+        """Go on from where the sound was held."""
+        if self._held:
+            # What was held for less than a frame was never broken off.
+            self._fade_in = self._queued > 0 and self._fading is None
+            self._held, self._fading = False, None
 
     def interrupt(self) -> None:
         """Drop all that waits, except a fade of a few milliseconds that avoids a click.
 
         Marks are dropped too: what they stood behind was not heard.
         """
-        length = round(self.rate * FADE_SECONDS)
-        heads = [item[:, :length] for item in self._queue if not isinstance(item, Mark)]
+        tail = self._fade_out()
+        if self._held:
+            tail = self._silence() if self._fading is None else self._fading
         self._queue.clear()
         self._queued = 0
+        self._held, self._fading, self._fade_in = False, None, False
         # A fade goes out at once.
-        self._starved = bool(heads)
-        if heads:
-            tail = np.concatenate(heads, axis=1)[:, :length]
-            ramp = np.linspace(1, 0, tail.shape[1], dtype=np.float32)
-            self.push((tail * ramp).astype(np.int16))
+        self._starved = tail.shape[1] > 0
+        self.push(tail)
+
+    def _fade_out(self) -> Pcm:
+        """The next few milliseconds, falling to silence; they stay in the queue."""
+        length = round(self.rate * FADE_SECONDS)
+        heads = [item[:, :length] for item in self._queue if not isinstance(item, Mark)]
+        if not heads:
+            return self._silence()
+        tail = np.concatenate(heads, axis=1)[:, :length]
+        ramp = np.linspace(1, 0, tail.shape[1], dtype=np.float32)
+        faded: Pcm = (tail * ramp).astype(np.int16)
+        return faded
+
+    def _silence(self) -> Pcm:
+        return np.zeros((self.channels, 0), np.int16)
 
     def _pass_marks(self) -> None:
         while self._queue and isinstance(mark := self._queue[0], Mark):

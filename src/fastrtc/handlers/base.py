@@ -22,6 +22,7 @@ from fastrtc.messages import create_message
 
 if TYPE_CHECKING:
     from fastrtc.handlers.driver import Driver, Host
+    from fastrtc.models.end_of_turn.source import EndpointSource
     from fastrtc.models.vad.batcher import VadSource
 
 logger = logging.getLogger(__name__)
@@ -90,7 +91,7 @@ class HandlerBase(ABC):
     def _driver(self, host: Host) -> Driver:
         """What runs this handler in a session."""
 
-    def _prepare(self, vad: VadSource) -> None:  # noqa: B027
+    def _prepare(self, vad: VadSource, endpoint: EndpointSource) -> None:  # noqa: B027
         """Load what is slow to load before the first call. Most have nothing."""
 
     def _join(self, host: Host) -> Driver:

@@ -1,39 +1,40 @@
-"""Drives `ReplyOnPause`: joins voice detection, the turn machine, and replies.
+"""Drives `ReplyOnPause`: joins hearing, the turn machine, the models, and the replies.
 
 Everything here runs on the event loop and returns at once. The work is done elsewhere: voice
-detection and sync functions on threads, async functions in tasks.
+detection, judgements and sync functions on threads, async functions in tasks.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from typing import Any, Final
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Final
 
-import numpy as np
-
+from fastrtc.audio.canceller import EchoCanceller
 from fastrtc.audio.capture import Capture
 from fastrtc.audio.convert import Pcm, with_channels
+from fastrtc.handlers.choices import choose_canceller, choose_endpoint, make_policy
+from fastrtc.handlers.chunks import Chunks
 from fastrtc.handlers.driver import Host
-from fastrtc.handlers.pump import SHUTDOWN_SECONDS, shut_down
-from fastrtc.handlers.reply import Reply, inputs_wanted
+from fastrtc.handlers.ears import Ears, Loudness
+from fastrtc.handlers.pump import shut_down
+from fastrtc.handlers.replies import Replies
+from fastrtc.handlers.reply import inputs_wanted
 from fastrtc.handlers.reply_on_pause import ReplyOnPause
-from fastrtc.messages import (
-    INTERRUPTED,
-    PAUSE_DETECTED,
-    RESPONSE_FINISHED,
-    RESPONSE_STARTING,
-    STARTED_TALKING,
-    create_message,
-)
+from fastrtc.handlers.turn_book import TurnBook
+from fastrtc.handlers.watching import ClientWatcher, HookWatcher, call_hook
+from fastrtc.messages import INTERRUPTED, PAUSE_DETECTED, STARTED_TALKING, create_message
+from fastrtc.models.end_of_turn.source import EndpointStream, Question
 from fastrtc.models.vad.batcher import VadSource
 from fastrtc.models.vad.custom import CustomVad
-from fastrtc.models.vad.feed import VadFeed
-from fastrtc.models.vad.silero import HYSTERESIS, SileroVadOptions
 from fastrtc.threads import call_soon, contained
-from fastrtc.turns.machine import Event, Kind, Told, TurnMachine
+from fastrtc.turns.endpointing import Opinion
+from fastrtc.turns.machine import HELD, Event, Kind, Told, TurnMachine
 from fastrtc.turns.options import LONGEST_UTTERANCE, VAD_RATE, TurnPolicy
+from fastrtc.turns.record import Heard, Step
 from fastrtc.turns.speech import HeldJudge, Judge, ReportedJudge, make_judge
+from fastrtc.turns.words import is_answer, is_meant
 
 logger = logging.getLogger(__name__)
 
@@ -41,25 +42,8 @@ PRE_ROLL: Final = 0.3
 """Seconds before the first voice that belong to the utterance: soft onsets score low."""
 LOOK_BACK: Final = 2.0
 """Seconds of silence that are kept, so that voice detection may lag."""
-UNRETURNED: Final = 4
-"""Interrupted replies of a call whose functions may still run, before new ones are refused."""
-
-
-def make_policy(handler: ReplyOnPause) -> TurnPolicy:
-    """What the user's options mean to the turn machine."""
-    options: dict[str, Any] = {"can_interrupt": handler.can_interrupt}
-    given = handler.given_model_options
-    if isinstance(given, SileroVadOptions):
-        options["threshold"] = given.threshold
-        options["release"] = max(0.01, given.threshold - HYSTERESIS)
-        options["min_speech"] = given.min_speech_duration_ms / 1000
-        options["min_gap"] = given.min_silence_duration_ms / 1000
-    if handler.given_algo_options is not None:
-        options["window"] = handler.given_algo_options
-        options["max_speech"] = min(
-            LONGEST_UTTERANCE, handler.given_algo_options.max_continuous_speech_s
-        )
-    return TurnPolicy(**options)
+NEARLY_OVER: Final = 1.0
+"""Seconds. A word over so much of the end of a reply is an answer to it, not a back-channel."""
 
 
 class Conversation:
@@ -69,20 +53,37 @@ class Conversation:
         self.handler = handler
         self.host = host
         policy = make_policy(handler)
+        source = choose_endpoint(handler, host.endpoint, self._run_model)
+        if source is None:
+            policy = replace(policy, endpoint=None)
         self.machine = TurnMachine(policy, self._judge(policy))
-        self.epoch = 0
+        self.book = TurnBook(host.context.webrtc_id, self._now)
+        if handler.on_turn is not None:
+            self.book.watchers.append(HookWatcher(host, handler.on_turn))
+        if host.watched:
+            self.book.watchers.append(ClientWatcher(host))
+        self.replies = Replies(handler, host, self.book, self._reply_over)
         self._rate = handler.input_sample_rate
         channels = 2 if handler.expected_layout == "stereo" else 1
         self._capture = Capture(channels, round((LONGEST_UTTERANCE + LOOK_BACK) * self._rate))
-        self._feed = VadFeed(self._rate)
-        self._vad = self._vad_source().open(self._probability, self._vad_failed)
-        self._vad_complained = False
+        self._endpoint: EndpointStream | None = None
+        self._reads_words = source is not None and source.reads_words
+        if source is not None:
+            self._endpoint = source.open(self._opinion, self._complain_of("endpointing"))
+        canceller: EchoCanceller | None = choose_canceller(handler)
+        self._ears = Ears(
+            self._rate,
+            self._vad_source(),
+            self._endpoint,
+            self._step,
+            self._complain_of("voice detection"),
+            canceller,
+        )
         self._said_until = 0
         """Where the last utterance ended, in samples of the capture."""
-        self._reply: Reply | None = None
-        self._unreturned: list[Reply] = []
-        self._asking: asyncio.Task[Any] | None = None
-        self._chunks = _Chunks(self) if handler.ends_turns_itself else None
+        self._alarm: int | None = None
+        """The ticket under which the words over a held reply are read."""
+        self._chunks = Chunks(handler, host, self.force) if handler.ends_turns_itself else None
         self._closed = False
 
     # From the session.
@@ -92,35 +93,31 @@ class Conversation:
         self.host.submit(self._start_up)
         if self.handler.startup_fn is not None:
             self._act(self.machine.told(Told.REPLY_BEGAN))
-            self._ask_then_reply(self.handler.startup_fn, None)
+            self.replies.ask(self.handler.startup_fn, None)
 
     def hear(self, pcm: Pcm) -> None:
         """See `Driver`."""
+        pcm = self._ears.hear(pcm)
         self._capture.append(pcm)
         if self._chunks is not None:
             self._chunks.hear(with_channels(pcm, 1)[0])
-        samples = self._feed.add(pcm)
-        if len(samples):
-            self._vad.feed(samples)
 
     def tick(self) -> None:
         """See `Driver`."""
-        if self._reply is not None:
-            self._reply.tick()
+        self._ears.played(self.host.playout.last, self.host.playout.rate)
+        self.replies.tick()
 
     def clear(self) -> None:
         """See `Driver`: the reply ends here."""
-        if self._reply is not None:
-            self._drop_reply()
-            self._act(self.machine.told(Told.REPLY_ENDED))
+        if self.replies.busy:
+            self._reply_over(self.replies.drop())
 
     async def close(self) -> None:
         """See `Driver`."""
         self._closed = True
-        self._vad.close()
-        self._drop_reply()
-        for reply in self._unreturned:
-            await reply.wait(SHUTDOWN_SECONDS)
+        self._ears.close()
+        self.book.over(self.replies.drop(), interrupted=False)
+        await self.replies.close()
         await shut_down(self.handler, self.host)
 
     def trigger(self) -> None:
@@ -132,119 +129,113 @@ class Conversation:
         if not self._closed:
             self._act(self.machine.told(Told.FORCED), utterance)
 
-    # From voice detection.
+    # From the models.
 
-    def _probability(self, probability: float) -> None:
-        self._act(self.machine.hear(probability))
+    def _step(self, probability: float, loudness: Loudness) -> None:
+        self._act(self.machine.hear(probability, loudness.newest))
         self._capture.forget(self._in_capture(self.machine.keep_from) - self._look_back)
+        at, state = self.machine.position / VAD_RATE, self.machine.state.value
+        self.book.step(Step(at, probability, loudness.caller, loudness.playing, state))
 
-    def _vad_failed(self, error: Exception) -> None:
-        # It stands for silence, so that a turn still ends; said once, as it may fail 30 times
-        # a second.
-        if not self._vad_complained:
-            self._vad_complained = True
-            self.host.report(error, "voice detection")
+    def _opinion(self, ticket: int, probability: float | None, words: str | None) -> None:
+        if ticket == self._alarm:
+            self._alarm = None
+            ending = self.replies.remaining is not None and self.replies.remaining <= NEARLY_OVER
+            meant = is_meant(words or "") or (ending and is_answer(words or ""))
+            self._act(self.machine.told(Told.MEANT if meant else Told.NOT_MEANT))
+        else:
+            self._act(self.machine.judged(Opinion(probability, words), ticket))
+
+    def _complain_of(self, doing: str) -> Callable[[Exception], None]:
+        """Errors of a model stand for silence, or for no opinion, so that a turn still ends;
+        said once, as a model may fail 30 times a second.
+        """
+        complained = False
+
+        def complain(error: Exception) -> None:
+            nonlocal complained
+            if not complained:
+                complained = True
+                self.host.report(error, doing)
+
+        return complain
 
     # What happens.
 
     def _act(self, events: list[Event], utterance: Pcm | None = None) -> None:
         for event in events:
             logger.debug("call %s: %s", self.host.context.webrtc_id, event)
+            self.book.event(event, self.machine.evidence)
             if event.kind is Kind.USER_STARTED:
                 self._log(STARTED_TALKING)
-                self._ask_early()
+                self._ask_for_inputs_early()
+            elif event.kind is Kind.USER_MAY_HAVE_FINISHED:
+                self._may_have_finished(event)
+            elif event.kind is Kind.USER_WENT_ON:
+                self.replies.discard()
+            elif event.kind is Kind.USER_FINISHED:
+                self._finished(event, utterance)
+            elif event.kind is Kind.MAY_INTERRUPT:
+                self.host.playout.hold()
+            elif event.kind is Kind.MAY_BE_FALSE_ALARM:
+                self._may_be_false_alarm(event)
+            elif event.kind is Kind.FALSE_ALARM:
+                self.host.playout.resume()
             elif event.kind is Kind.USER_INTERRUPTS:
                 self._interrupt()
-            elif event.kind is Kind.USER_FINISHED:
-                self._log(PAUSE_DETECTED)
-                cut = self._utterance(event)
-                self._ask_then_reply(self.handler.fn, cut if utterance is None else utterance)
+
+    def _may_have_finished(self, event: Event) -> None:
+        if self._endpoint is not None:
+            self._endpoint.ask(Question(event.at, self._utterance_start(event)))
+        if self.handler.speculative:
+            start = round(self._utterance_start(event) * self._rate / VAD_RATE)
+            self.replies.ask_early(self.handler.fn, self._capture.cut(start, self._capture.end))
+
+    def _finished(self, event: Event, utterance: Pcm | None) -> None:
+        self._log(PAUSE_DETECTED)
+        start = self._in_capture(self._utterance_start(event))
+        said = self._capture.cut(start, self._in_capture(event.end))
+        self._said_until = event.end
+        if utterance is not None:
+            self.replies.discard()
+            said = utterance
+        if not self.replies.adopt():
+            self.replies.ask(self.handler.fn, said)
+
+    def _may_be_false_alarm(self, event: Event) -> None:
+        policy = self.machine.policy.interruption
+        if self._endpoint is not None and self._reads_words and policy.words:
+            self._alarm = event.at
+            start = self._utterance_start(event)
+            self._endpoint.ask(Question(event.at, start, sound=False))
 
     def _interrupt(self) -> None:
-        self._drop_reply()
+        heard = self.replies.drop()
         self.host.playout.interrupt()
         self.host.far_clear()
         self._log(INTERRUPTED)
+        self.book.over(heard, interrupted=True)
+        if self.handler.on_interrupt is not None:
+            call_hook(self.host, self.handler.on_interrupt, heard, "on_interrupt")
 
-    def _utterance(self, event: Event) -> Pcm:
-        start = self._in_capture(event.start) - round(PRE_ROLL * self._rate)
-        end = self._in_capture(event.end)
-        start = max(start, self._said_until)
-        self._said_until = end
-        return self._capture.cut(start, end)
+    def _reply_over(self, heard: Heard) -> None:
+        self.book.over(heard, interrupted=False)
+        if self.machine.state in HELD:
+            # It ended in the caller's word, with nothing left to be heard.
+            self.host.playout.resume()
+        self._act(self.machine.told(Told.REPLY_ENDED))
 
-    def _ask_then_reply(self, function: Any, utterance: Pcm | None) -> None:
-        self._drop_reply()
-        # A greeting takes inputs only, and no audio in front of them.
-        least, most = inputs_wanted(function, after=0 if utterance is None else 1)
-        needed = least or self.handler.needs_args
-        if not needed or self.handler.phone_mode or self.handler.args_set.is_set():
-            self._begin(function, utterance, most)
-        else:
-            self._asking = self.host.spawn(self._ask(function, utterance, most))
+    def _utterance_start(self, event: Event) -> int:
+        """Where an utterance begins: its voice, and the soft sound before it."""
+        return max(self._said_until, event.start - round(PRE_ROLL * VAD_RATE), 0)
 
-    def _ask_early(self) -> None:
+    def _ask_for_inputs_early(self) -> None:
         """Ask for inputs that the function can do without; they are not waited for."""
         handler = self.handler
         least, most = inputs_wanted(handler.fn, after=1)
         optional = most and not least and not handler.needs_args
         if optional and not handler.phone_mode and not handler.args_set.is_set():
             self.host.send_message(create_message("send_input"))
-
-    async def _ask(self, function: Any, utterance: Pcm | None, most: int) -> None:
-        try:
-            await self.handler.wait_for_args()
-        except (TimeoutError, asyncio.TimeoutError) as error:
-            self._asking = None
-            self.host.report(error, "waiting for inputs")
-            self._act(self.machine.told(Told.REPLY_ENDED))
-            return
-        self._asking = None
-        self._begin(function, utterance, most)
-
-    def _begin(self, function: Any, utterance: Pcm | None, most: int) -> None:
-        self._unreturned = [reply for reply in self._unreturned if reply.running]
-        if len(self._unreturned) >= UNRETURNED:
-            error = RuntimeError(
-                f"{UNRETURNED} interrupted replies are still being computed; "
-                "there is no answer until one of them returns."
-            )
-            self.host.report(error, "replying")
-            self._act(self.machine.told(Told.REPLY_ENDED))
-            return
-        inputs = self.handler.latest_args[1:][:most]
-        args: tuple[Any, ...] = tuple(inputs)
-        if utterance is not None:
-            args = ((self._rate, utterance), *inputs)
-        self.handler.args_set.clear()
-        self.handler.state.responding = True
-        self.epoch += 1
-        self._reply = Reply(
-            self.epoch,
-            self.host,
-            function,
-            args,
-            on_sound=lambda: self._log(RESPONSE_STARTING),
-            on_heard=self._reply_heard,
-        )
-        self._reply.start()
-
-    def _reply_heard(self) -> None:
-        self._reply = None
-        self.handler.state.responding = False
-        self._log(RESPONSE_FINISHED)
-        self._act(self.machine.told(Told.REPLY_ENDED))
-
-    def _drop_reply(self) -> None:
-        if self._asking is not None:
-            self._asking.cancel()
-            self._asking = None
-        if self._reply is not None:
-            self._reply.cancel()
-            if self._reply.running:
-                self._unreturned.append(self._reply)
-            self._reply = None
-            self.handler.state.responding = False
 
     # Small things.
 
@@ -255,6 +246,9 @@ class Conversation:
     def _in_capture(self, position: int) -> int:
         """A position of the turn machine, in samples of the capture."""
         return position * self._rate // VAD_RATE
+
+    def _now(self) -> float:
+        return self._capture.end / self._rate
 
     def _log(self, what: str) -> None:
         self.host.send_message(create_message("log", what))
@@ -283,63 +277,21 @@ class Conversation:
             self._run_model,
         )
 
-    def _run_model(self, question: Any, answered: Any, failed: Any) -> None:
+    def _run_model(
+        self,
+        question: Callable[[], float],
+        answered: Callable[[float], None],
+        failed: Callable[[Exception], None],
+    ) -> None:
+        """Ask a model of the user's on a worker thread, one question of all calls at a time."""
+
         def run() -> None:
             try:
                 with self.handler.model_lock:
-                    seconds = question()
+                    found = question()
             except BaseException as error:
                 call_soon(self.host.loop, failed, contained(error))
             else:
-                call_soon(self.host.loop, answered, seconds)
+                call_soon(self.host.loop, answered, found)
 
         self.host.submit(run)
-
-
-class _Chunks:
-    """Feeds a user's own `determine_pause`, one chunk after the other, on a worker thread."""
-
-    def __init__(self, conversation: Conversation) -> None:
-        handler = conversation.handler
-        self._conversation = conversation
-        self._length = round(handler.algo_options.audio_chunk_duration * handler.input_sample_rate)
-        self._heard: list[Any] = []
-        self._count = 0
-        self._waiting: list[Any] = []
-        self._busy = False
-
-    def hear(self, samples: Any) -> None:
-        """Take mono samples, shape ``(n,)``."""
-        self._heard.append(samples)
-        self._count += len(samples)
-        if self._count < self._length:
-            return
-        joined = np.concatenate(self._heard)
-        self._heard, self._count = [joined[self._length :]], self._count - self._length
-        self._waiting = [*self._waiting[-9:], joined[: self._length]]
-        if not self._busy:
-            self._next()
-
-    def _next(self) -> None:
-        self._busy = True
-        chunk = self._waiting.pop(0)
-        self._conversation.host.submit(lambda: self._judge(chunk))
-
-    def _judge(self, chunk: Any) -> None:
-        handler = self._conversation.handler
-        ends = False
-        try:
-            ends = bool(handler.determine_pause(chunk, handler.input_sample_rate, handler.state))
-        except BaseException as error:
-            call_soon(handler.loop, self._conversation.host.report, error, "determine_pause")
-        call_soon(handler.loop, self._judged, ends)
-
-    def _judged(self, ends: bool) -> None:
-        handler = self._conversation.handler
-        self._busy = False
-        if ends:
-            said = handler.state.stream
-            handler.state = handler.state.new()
-            self._conversation.force(None if said is None else np.asarray(said)[None])
-        if self._waiting:
-            self._next()

@@ -10,6 +10,7 @@ from fastrtc.audio.convert import Pcm
 from fastrtc.audio.playout import Playout
 from fastrtc.context import Context
 from fastrtc.handlers.values import AdditionalOutputs
+from fastrtc.models.end_of_turn.source import EndpointSource
 from fastrtc.models.vad.batcher import VadSource
 from fastrtc.threads import Workers
 
@@ -41,6 +42,9 @@ class Host(Protocol):
     playout: Playout
     workers: Workers
     vad: VadSource
+    endpoint: EndpointSource
+    watched: bool
+    """Whether the client wants to see how turns are taken."""
     phone_mode: bool
     mode: str
     thread: int
@@ -49,6 +53,10 @@ class Host(Protocol):
     @property
     def ended(self) -> bool:
         """Whether the call has given everything back."""
+
+    @property
+    def heard_until(self) -> int:
+        """How much of the playout the caller has heard, in samples. From any thread."""
 
     @property
     def channel(self) -> Any:

@@ -87,7 +87,6 @@ class Speaker:
             self.host,
             self.handler.function,
             tuple(self.handler.latest_args[1:][:most]),
-            on_sound=lambda: None,
             on_heard=self._ended,
         )
         self._reply.start()

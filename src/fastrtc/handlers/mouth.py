@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from fastrtc.audio.convert import with_channels
+from fastrtc.audio.convert import Pcm, with_channels
 from fastrtc.audio.resample import StreamResampler
 from fastrtc.handlers.driver import Host
+from fastrtc.handlers.script import Script
 from fastrtc.handlers.values import AdditionalOutputs, Chunk, CloseStream, Item
 
 
@@ -13,6 +14,8 @@ class Mouth:
 
     def __init__(self, host: Host) -> None:
         self._host = host
+        self.script = Script(host.playout.rate)
+        """What was said here."""
         self._resampler: StreamResampler | None = None
 
     def say(self, item: Item) -> None:
@@ -29,7 +32,7 @@ class Mouth:
     def finish(self) -> None:
         """No more sound follows: give out the resampler's tail."""
         if self._resampler is not None:
-            self._host.playout.push(self._resampler.flush())
+            self._push(self._resampler.flush())
             self._resampler = None
 
     def _sound(self, chunk: Chunk) -> None:
@@ -37,4 +40,11 @@ class Mouth:
         if self._resampler is None or self._resampler.rate_in != chunk.rate:
             self.finish()
             self._resampler = StreamResampler(chunk.rate, playout.rate, playout.channels)
-        playout.push(self._resampler.process(with_channels(chunk.pcm, playout.channels)))
+        sound = self._resampler.process(with_channels(chunk.pcm, playout.channels))
+        self._push(sound, chunk.words)
+
+    def _push(self, sound: Pcm, words: tuple[tuple[float, str], ...] = ()) -> None:
+        playout = self._host.playout
+        begin = playout.end
+        playout.push(sound)
+        self.script.add(begin, playout.end, words)

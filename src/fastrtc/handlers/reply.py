@@ -8,11 +8,13 @@ import inspect
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, Final
 
+from fastrtc.context import current_reply
 from fastrtc.handlers.base import is_async
 from fastrtc.handlers.driver import Host
 from fastrtc.handlers.mouth import Mouth
 from fastrtc.handlers.values import Chunk, Item, pieces_of
 from fastrtc.threads import Handover, HandoverClosed, call_soon
+from fastrtc.turns.record import Heard
 
 LEAD_SECONDS: Final = 10.0
 """How far a function may run ahead of what has been heard."""
@@ -45,8 +47,10 @@ class Reply:
         function: Callable[..., Any],
         args: tuple[Any, ...],
         *,
-        on_sound: Callable[[], None],
         on_heard: Callable[[], None],
+        on_output: Callable[[], None] = lambda: None,
+        on_sound: Callable[[], None] = lambda: None,
+        held: bool = False,
     ) -> None:
         """Set up a reply.
 
@@ -55,8 +59,10 @@ class Reply:
             host: the session.
             function: a sync or async generator function, or whatever returns an iterator.
             args: what to call it with.
-            on_sound: called when its first sound goes into the playout.
             on_heard: called when its last sound has been heard, or it had none.
+            on_output: called when the function has yielded its first value.
+            on_sound: called when its first sound goes into the playout.
+            held: keep all that it yields until `release`.
         """
         self.epoch = epoch
         self.running = False
@@ -64,12 +70,32 @@ class Reply:
         self._host = host
         self._function = function
         self._args = args
+        self.held = held
+        self.error: BaseException | None = None
+        """What the function raised."""
+        self._on_output: Callable[[], None] | None = on_output
         self._on_sound: Callable[[], None] | None = on_sound
         self._on_heard = on_heard
         self._out: Handover[Item | _End] = Handover(LEAD_SECONDS)
         self._mouth = Mouth(host)
         self._task: asyncio.Task[Any] | None = None
         self._room: asyncio.Future[None] | None = None
+        self._heard: Heard | None = None
+        """Set when no more will be heard."""
+
+    @property
+    def heard(self) -> Heard:
+        """What the caller has heard of it. From any thread."""
+        if self._heard is not None:
+            return self._heard
+        return self._mouth.script.heard(self._host.heard_until)
+
+    @property
+    def remaining(self) -> float | None:
+        """Seconds that are still to be heard; None while the function has not returned."""
+        if self.running or not self._out.empty:
+            return None
+        return self._host.playout.buffered
 
     def start(self) -> None:
         """Call the function."""
@@ -81,6 +107,11 @@ class Reply:
 
     def tick(self) -> None:
         """Move what is due into the playout."""
+        if self._on_output is not None and not self._out.empty:
+            self._on_output()
+            self._on_output = None
+        if self.held:
+            return
         playout = self._host.playout
         for _ in range(ITEMS_A_TICK):
             if playout.buffered >= PLAYOUT_SECONDS:
@@ -98,8 +129,14 @@ class Reply:
         if self._room is not None and not self._out.full and not self._room.done():
             self._room.set_result(None)
 
+    def release(self) -> None:
+        """Let it be heard."""
+        self.held = False
+        self.tick()
+
     def cancel(self) -> None:
         """Forget the reply. The function is told when it next yields or awaits."""
+        self._heard = self.heard
         self._out.close()
         if self._task is not None:
             self._task.cancel()
@@ -113,11 +150,16 @@ class Reply:
         if error is not None:
             self._host.report(error, "replying")
         self._mouth.finish()
-        self._host.playout.mark(self._on_heard)
+        self._host.playout.mark(self._ended)
+
+    def _ended(self) -> None:
+        self._heard = self.heard
+        self._on_heard()
 
     # A sync function, on a worker thread.
 
     def _run_sync(self) -> None:
+        current_reply.set(self)
         if self._out.closed:
             self._returned(None)
             return
@@ -133,6 +175,7 @@ class Reply:
 
     def _run_made(self, made: Any) -> None:
         """Take what the function has made: an iterator, or one value."""
+        current_reply.set(self)
         error: BaseException | None = None
         try:
             if hasattr(made, "__next__"):
@@ -162,6 +205,7 @@ class Reply:
     def _returned(self, error: BaseException | None) -> None:
         """The function has come back. From any thread."""
         self.running = False
+        self.error = error
         if not self._out.closed:
             self._out.put_last(_End(error))
         elif error is not None:
@@ -185,6 +229,7 @@ class Reply:
                 made.close()
 
     async def _run_async(self, made: Any) -> None:
+        current_reply.set(self)
         error: BaseException | None = None
         try:
             made = self._function(*self._args) if made is None else made

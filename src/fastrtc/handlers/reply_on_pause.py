@@ -10,15 +10,19 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from fastrtc.audio import canceller
 from fastrtc.handlers.base import StreamHandler
 from fastrtc.handlers.values import AudioEmitType
 from fastrtc.messages import STARTED_TALKING, create_message
+from fastrtc.models.end_of_turn.protocol import EndOfTurnModel
 from fastrtc.models.vad.silero import ModelOptions, PauseDetectionModel, Silero
-from fastrtc.turns.options import AlgoOptions
+from fastrtc.turns.options import AlgoOptions, InterruptionPolicy
+from fastrtc.turns.record import Heard, Turn
 
 if TYPE_CHECKING:
     from fastrtc.handlers.conversation import Conversation
     from fastrtc.handlers.driver import Driver, Host
+    from fastrtc.models.end_of_turn.source import EndpointSource
     from fastrtc.models.vad.batcher import VadSource
 
 
@@ -70,13 +74,20 @@ class ReplyOnPause(StreamHandler):
         input_sample_rate: int = 48_000,
         model: PauseDetectionModel | None = None,
         needs_args: bool = False,
+        *,
+        endpointing: Literal["auto", "vad"] | EndOfTurnModel = "auto",
+        speculative: bool = False,
+        interruption: InterruptionPolicy | None = None,
+        on_interrupt: Callable[[Heard], Any] | None = None,
+        on_turn: Callable[[Turn], Any] | None = None,
+        echo_cancellation: bool = False,
     ) -> None:
         """Set up a handler.
 
         Args:
             fn: see the class.
             startup_fn: called when the call begins; what it yields greets the caller.
-            algo_options: how a pause is found; None for about 0.3 s of silence.
+            algo_options: how a pause is found. Where it is given, it wins over ``endpointing``.
             model_options: how speech is told from silence, usually `SileroVadOptions`.
             can_interrupt: whether the caller's speech ends a reply. Where it does not, what is
                 said over a reply is answered after it.
@@ -87,10 +98,24 @@ class ReplyOnPause(StreamHandler):
             model: a voice detector in the place of Silero. All calls share it; it is called on
                 worker threads, by one of them at a time.
             needs_args: ask for the page's inputs even if ``fn`` does not name them.
+            endpointing: what tells that the caller has finished. ``"auto"`` weighs silence,
+                Smart Turn and the words, as far as their weights are found; ``"vad"`` is silence
+                alone; an `EndOfTurnModel` is asked in the place of Smart Turn.
+            speculative: call ``fn`` when the caller *may* have finished, and hold what it yields
+                until that is sure. If the caller goes on, what it yielded is discarded, and it
+                is called again with all that was said. So ``fn`` may be called several times for
+                one turn: it must change nothing outside itself before its first sound is heard.
+            interruption: how the caller's voice ends a reply.
+            on_interrupt: called with what was `Heard` of a reply that the caller ended; a plain
+                function on a worker thread, an async one on the loop.
+            on_turn: called with each `Turn` when its reply is over, in the same way.
+            echo_cancellation: take our own sound out of the caller's (needs ``fastrtc[aec]``), for
+                callers on a loudspeaker whose device does not; browsers do it themselves.
 
         Raises:
-            ValueError: an option is out of range.
+            TypeError, ValueError: an option is of the wrong kind or out of range.
             WeightsError: Silero's weights are missing or damaged.
+            ImportError: echo cancellation is asked for and not installed.
         """
         super().__init__(
             expected_layout=expected_layout,
@@ -112,6 +137,19 @@ class ReplyOnPause(StreamHandler):
         self.model_lock = threading.Lock()
         """All calls share a model of the user's, which need not be thread-safe."""
         self.needs_args = needs_args
+        if endpointing not in ("auto", "vad") and not isinstance(endpointing, EndOfTurnModel):
+            raise TypeError(
+                'expected endpointing "auto", "vad" or a model with the methods end_of_turn and '
+                f"warmup, got {endpointing!r}"
+            )
+        if echo_cancellation:
+            canceller.require()
+        self.endpointing = endpointing
+        self.speculative = speculative
+        self.interruption = interruption or InterruptionPolicy()
+        self.on_interrupt = on_interrupt
+        self.on_turn = on_turn
+        self.echo_cancellation = echo_cancellation
         self.state = AppState()
         self._conversation: Conversation | None = None
 
@@ -184,11 +222,18 @@ class ReplyOnPause(StreamHandler):
         """Whether a subclass overrides `determine_pause`."""
         return type(self).determine_pause is not ReplyOnPause.determine_pause
 
-    def _prepare(self, vad: VadSource) -> None:
+    def _prepare(self, vad: VadSource, endpoint: EndpointSource) -> None:
+        from fastrtc.handlers.choices import choose_endpoint
+
         if self.given_model is None:
             vad.prepare()
         else:
             self.given_model.warmup()
+        chosen = choose_endpoint(self, endpoint, lambda *_: None)
+        if chosen is endpoint:
+            endpoint.prepare()
+        elif chosen is not None and not isinstance(self.endpointing, str):
+            self.endpointing.warmup()
 
     def _driver(self, host: Host) -> Driver:
         from fastrtc.handlers.conversation import Conversation

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -37,6 +38,24 @@ class CloseStream:
         return f"CloseStream({self.msg!r})"
 
 
+class Spoken(tuple[int, NDArray[Any]]):
+    """Sound with its text: a pair of rate and samples that also knows its words.
+
+    Yield it, and the call can tell which words an interrupted caller has heard.
+    """
+
+    text: str
+
+    def __new__(cls, rate: int, samples: NDArray[Any], text: str = "") -> Spoken:
+        """Sound as a handler may emit it, and the words that are said in it."""
+        spoken = super().__new__(cls, (rate, samples))
+        spoken.text = text
+        return spoken
+
+    def __repr__(self) -> str:
+        return f"Spoken({self[0]}, {_describe(self[1])}, {self.text!r})"
+
+
 Sound: TypeAlias = tuple[int, NDArray[Any]] | tuple[int, NDArray[Any], str]
 AudioEmitType: TypeAlias = (
     Sound | AdditionalOutputs | CloseStream | tuple[Sound, AdditionalOutputs | CloseStream] | None
@@ -48,10 +67,14 @@ pair of sound and one of these, or None. Arrays are ``(1, n)`` or ``(n,)``, int1
 
 @dataclass(frozen=True)
 class Chunk:
-    """Sound that was emitted: rate in Hz, int16 of shape ``(channels, n)``."""
+    """Sound that was emitted: rate in Hz, int16 of shape ``(channels, n)``.
+
+    ``words``: its words with the blanks behind them, each with the second at which it ends.
+    """
 
     rate: int
     pcm: Pcm
+    words: tuple[tuple[float, str], ...] = ()
 
     @property
     def seconds(self) -> float:
@@ -61,8 +84,14 @@ class Chunk:
     def pieces(self, seconds: float = 0.1) -> Iterator[Chunk]:
         """The same sound in pieces, so that no step over it takes long."""
         length = max(1, round(seconds * self.rate))
+        words = list(self.words)
         for start in range(0, self.pcm.shape[1], length):
-            yield Chunk(self.rate, self.pcm[:, start : start + length])
+            pcm = self.pcm[:, start : start + length]
+            begin, end = start / self.rate, (start + length) / self.rate
+            last = start + length >= self.pcm.shape[1]
+            here = [(at - begin, word) for at, word in words if last or at <= end]
+            words = words[len(here) :]
+            yield Chunk(self.rate, pcm, tuple(here))
 
 
 Item: TypeAlias = Chunk | AdditionalOutputs | CloseStream
@@ -82,7 +111,10 @@ def read_emitted(value: Any) -> list[Item]:
         if len(value) == 2 and isinstance(value[1], (AdditionalOutputs, CloseStream)):
             return [*read_emitted(value[0]), value[1]]
         if len(value) in (2, 3) and not isinstance(value[0], tuple):
-            return [Chunk(*as_pcm(*value))]
+            chunk = Chunk(*as_pcm(*value))
+            if isinstance(value, Spoken) and value.text:
+                chunk = replace(chunk, words=tuple(_timed(value.text, chunk.seconds)))
+            return [chunk]
     raise TypeError(
         "expected (rate, array), (rate, array, layout), AdditionalOutputs, CloseStream, a pair "
         f"of sound and one of these, or None, got {_describe(value)}"
@@ -100,6 +132,14 @@ def pieces_of(value: Any) -> Iterator[tuple[Item, float]]:
                 yield piece, piece.seconds
         else:
             yield item, 1 / FRAMES_PER_SECOND
+
+
+def _timed(text: str, seconds: float) -> Iterator[tuple[float, str]]:
+    """The words of a text and when each of them ends, as if letters took equally long."""
+    said = 0
+    for word in re.findall(r"\s*\S+\s*", text):
+        said += len(word)
+        yield seconds * said / len(text), word
 
 
 def _describe(value: Any) -> str:

@@ -9,7 +9,7 @@ with VirtualCall(ReplyOnPause(echo)) as call:
     rate, heard = call.heard
 """
 
-from fastrtc.testing.call import Message, Turn, VirtualCall
+from fastrtc.testing.call import Message, VirtualCall
 from fastrtc.testing.files import load_speech
 
-__all__ = ["Message", "Turn", "VirtualCall", "load_speech"]
+__all__ = ["Message", "VirtualCall", "load_speech"]

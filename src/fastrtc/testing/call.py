@@ -16,14 +16,9 @@ from numpy.typing import NDArray
 from fastrtc.audio.convert import Pcm, as_pcm
 from fastrtc.audio.playout import FRAMES_PER_SECOND
 from fastrtc.handlers.base import HandlerBase
+from fastrtc.handlers.conversation import Conversation
 from fastrtc.handlers.values import AdditionalOutputs
-from fastrtc.messages import (
-    INTERRUPTED,
-    PAUSE_DETECTED,
-    RESPONSE_FINISHED,
-    RESPONSE_STARTING,
-    STARTED_TALKING,
-)
+from fastrtc.models.end_of_turn.source import EndpointSource, InlineEndpoint, NoEndpoint
 from fastrtc.models.vad.batcher import InlineVad, VadSource
 from fastrtc.runtime import Runtime
 from fastrtc.session import Session
@@ -31,6 +26,7 @@ from fastrtc.stream import Stream
 from fastrtc.testing.files import load_speech
 from fastrtc.testing.loop import VirtualLoop
 from fastrtc.threads import Workers
+from fastrtc.turns.record import Decision, Step, Turn
 
 T = TypeVar("T")
 
@@ -47,23 +43,16 @@ class Message:
     data: Any
 
 
-@dataclass
-class Turn:
-    """One turn of the caller and the reply to it. Times in seconds since the call began.
+class _Notes:
+    """The `Watcher` of a virtual call."""
 
-    Attributes:
-        started: when the caller was known to talk; None for a greeting.
-        finished: when the turn was over.
-        reply_started: when the first sound of the reply was on its way.
-        reply_ended: when its last sound had been heard, or it was interrupted.
-        interrupted: whether the caller interrupted it.
-    """
-
-    started: float | None = None
-    finished: float | None = None
-    reply_started: float | None = None
-    reply_ended: float | None = None
-    interrupted: bool = False
+    def __init__(self) -> None:
+        self.steps: list[Step] = []
+        self.decisions: list[Decision] = []
+        self.turns: list[Turn] = []
+        self.step = self.steps.append
+        self.decision = self.decisions.append
+        self.turn = self.turns.append
 
 
 class VirtualCall:
@@ -81,6 +70,7 @@ class VirtualCall:
         phone_mode: bool = False,
         inputs: list[Any] | Callable[[], list[Any]] | None = None,
         vad: VadSource | None = None,
+        models: bool = False,
     ) -> None:
         """Set up a call.
 
@@ -90,22 +80,33 @@ class VirtualCall:
             phone_mode: whether the caller is on a telephone.
             inputs: what the client answers when it is asked for its inputs.
             vad: voice detection in the place of Silero.
+            models: whether the models of ``endpointing="auto"`` are asked, as far as they are
+                installed. Without them silence alone ends a turn, on every machine alike.
         """
         self._stream = target if isinstance(target, Stream) else Stream(target)  # type: ignore[arg-type]
         self._rate = rate
         self._phone_mode = phone_mode
         self._inputs = inputs
         self._workers = Workers("virtual")
-        self._runtime = Runtime(self._workers, vad or InlineVad())
+        endpoint: EndpointSource = InlineEndpoint() if models else NoEndpoint()
+        self._runtime = Runtime(self._workers, vad or InlineVad(), endpoint)
         self._loop = VirtualLoop(self._workers)
         self._session: Session | None = None
         self._frames: list[Pcm] = []
+        self._said: list[Pcm] = []
         self.messages: list[Message] = []
         """Every message to the client so far."""
         self.cleared: list[float] = []
         """When the far side was told to drop what it buffers."""
         self.outputs: list[AdditionalOutputs] = []
         """Every `AdditionalOutputs` so far."""
+        notes = self._notes = _Notes()
+        self.turns = notes.turns
+        """The turns whose replies are over, greetings included."""
+        self.steps = notes.steps
+        """How turn-taking saw the call, every 32 ms."""
+        self.decisions = notes.decisions
+        """What the turn machine said."""
 
     def __enter__(self) -> VirtualCall:
         self._run(self._begin())
@@ -221,31 +222,27 @@ class VirtualCall:
         """The texts of the error messages, in order."""
         return [str(m.data) for m in self.messages if m.type == "error"]
 
-    @property
-    def turns(self) -> list[Turn]:
-        """The turns of the call, a greeting included."""
-        turns: list[Turn] = []
-        for message in (m for m in self.messages if m.type == "log"):
-            last = turns[-1] if turns else Turn(reply_ended=0.0)
-            if message.data == STARTED_TALKING:
-                turns.append(Turn(started=message.at))
-            elif message.data == PAUSE_DETECTED:
-                if last.finished is not None or not turns:
-                    turns.append(Turn())
-                turns[-1].finished = message.at
-            elif message.data == RESPONSE_STARTING:
-                if not turns:
-                    turns.append(Turn())
-                _waiting(turns).reply_started = message.at
-            elif message.data in (RESPONSE_FINISHED, INTERRUPTED) and turns:
-                turn = _sounding(turns)
-                turn.reply_ended = message.at
-                turn.interrupted = message.data == INTERRUPTED
-        return turns
+    def draw(self, path: str | Path) -> None:
+        """Write a picture of the call so far, an SVG: what was said, heard and decided."""
+        from fastrtc.testing.picture import draw
+
+        rate, heard = self.heard
+        said = [np.zeros((1, 0), np.int16), *self._said]
+        picture = draw(
+            rate=self._rate,
+            said=np.concatenate(said, axis=1),
+            heard_rate=rate,
+            heard=heard,
+            steps=self.steps,
+            turns=self.turns,
+            decisions=self.decisions,
+        )
+        Path(path).write_text(picture, encoding="utf-8")
 
     # Inside: this is the `Line` of the session.
 
     channel = None
+    unheard = 0.0
 
     def send_message(self, message: str) -> None:
         """See `Line`."""
@@ -275,6 +272,8 @@ class VirtualCall:
         self._session = self._stream.admit(
             "virtual", phone_mode=self._phone_mode, runtime=self._runtime
         )
+        if isinstance(self._session.driver, Conversation):
+            self._session.driver.book.watchers.append(self._notes)
         self._session.start(self)
         self._session.spawn(self._collect())
 
@@ -290,6 +289,7 @@ class VirtualCall:
             # A frame arrives when its last sample has been said.
             due = started + (index + 1) / FRAMES_PER_SECOND
             await asyncio.sleep(max(0.0, due - self._loop.now))
+            self._said.append(frame)
             self.session.hear(rate, frame)
 
     async def _settle(self, tasks: set[asyncio.Task[Any]]) -> None:
@@ -297,14 +297,3 @@ class VirtualCall:
 
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
         return self._loop.run_until_complete(work)
-
-
-def _waiting(turns: list[Turn]) -> Turn:
-    """The newest turn whose reply has not sounded yet."""
-    return next((t for t in reversed(turns) if t.reply_started is None), turns[-1])
-
-
-def _sounding(turns: list[Turn]) -> Turn:
-    """The newest turn whose reply is not over."""
-    over = [t for t in reversed(turns) if t.reply_ended is None and t.finished is not None]
-    return over[0] if over else turns[-1]

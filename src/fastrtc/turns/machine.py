@@ -3,13 +3,18 @@
 Theory of operation
 -------------------
 1. The machine hears one `Signal` for every 32 ms of the caller's sound, and is told when a reply
-   begins and when its last sound has been heard. Nothing else makes it move.
+   begins, when its last sound has been heard, and what the models think. Nothing else makes it
+   move.
 2. It answers with `Kind`s of event. Whoever drives it acts on them; the machine never waits.
 3. Every change of state is a row of `TABLE`. A pair that has no row leaves the state alone.
    The picture in ``docs/turns.md`` is drawn from the table.
-4. `REPLYING` lasts from the moment a reply is asked for until its last sound has been heard,
+4. When the caller's voice falls away or stops, the caller *may have finished*: that is the time
+   to ask the models. Their answer sets how long the silence must last (`endpointing.weigh`).
+5. `REPLYING` lasts from the moment a reply is asked for until its last sound has been heard,
    so a reply is protected, or interrupted, while it thinks as well as while it speaks.
-5. Listening never stops: what is said over a protected reply is answered after it.
+6. An interruption has two steps. At its onset the reply is held. Either the caller goes on, and
+   the reply is over; or it was a false alarm, and the reply goes on from where it was held.
+7. Listening never stops: what is said over a protected reply is answered after it.
 """
 
 from __future__ import annotations
@@ -18,8 +23,9 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final, TypeAlias
 
+from fastrtc.turns.endpointing import Evidence, Habits, Opinion, weigh
 from fastrtc.turns.options import STEP_SAMPLES, VAD_RATE, TurnPolicy
-from fastrtc.turns.speech import Judge, Signal, make_judge
+from fastrtc.turns.speech import Judge, Signal, make_judge, steps
 
 
 class State(Enum):
@@ -32,11 +38,13 @@ class State(Enum):
     SPEAKING = "speaking"
     """The caller."""
     PAUSING = "pausing"
-    """The caller, who is silent for the moment."""
+    """The caller, whose voice falls away or is silent for the moment."""
     REPLYING = "replying"
     """We do."""
     INTERRUPTING = "interrupting"
-    """We do, and there is voice, too little to call it speech."""
+    """We do, but hold the reply: there is voice, too little to say what it means."""
+    FALTERING = "faltering"
+    """The same, and the voice has stopped."""
     PROTECTED = "protected"
     """We do, and nobody may interrupt."""
     OVERLAPPING = "overlapping"
@@ -46,7 +54,7 @@ class State(Enum):
 
 
 class Told(Enum):
-    """What the machine is told besides the sound."""
+    """What the machine is told besides the sound. The last three it tells itself."""
 
     REPLY_BEGAN = auto()
     """A reply that nobody asked for, such as a greeting."""
@@ -54,8 +62,16 @@ class Told(Enum):
     """The last sound of the reply has been heard, or there was none."""
     FORCED = auto()
     """The turn is to end now, whatever is heard."""
+    MEANT = auto()
+    """The short sound over the reply had words that are meant to end it."""
+    NOT_MEANT = auto()
+    """It had none, or such as "mm-hm"."""
+    TAKES_FLOOR = auto()
+    """The caller has talked over the reply for too long not to mean it."""
+    FELL_SILENT = auto()
+    """The caller made a sound over the reply and has been silent for long enough."""
     LIMIT = auto()
-    """The caller has talked for as long as a turn may last; the machine tells itself."""
+    """The caller has talked for as long as a turn may last."""
 
 
 class Kind(Enum):
@@ -63,7 +79,10 @@ class Kind(Enum):
 
     USER_STARTED = "user started"
     USER_MAY_HAVE_FINISHED = "user may have finished"
+    USER_WENT_ON = "user went on"
     USER_FINISHED = "user finished"
+    MAY_INTERRUPT = "may interrupt"
+    MAY_BE_FALSE_ALARM = "may be false alarm"
     USER_INTERRUPTS = "user interrupts"
     FALSE_ALARM = "false alarm"
 
@@ -72,6 +91,10 @@ Input: TypeAlias = Signal | Told
 Row: TypeAlias = tuple[State, tuple[Kind, ...]]
 S, K = State, Kind
 
+_TAKEN: Final[Row] = (S.SPEAKING, (K.USER_INTERRUPTS, K.USER_STARTED))
+_RESUMED: Final[Row] = (S.REPLYING, (K.FALSE_ALARM,))
+_CUT_SHORT: Final[Row] = (S.REPLYING, (K.USER_INTERRUPTS, K.USER_STARTED, K.USER_FINISHED))
+
 TABLE: Final[dict[tuple[State, Input], Row]] = {
     (S.LISTENING, Signal.VOICE): (S.STARTING, ()),
     (S.LISTENING, Signal.SPEECH): (S.SPEAKING, (K.USER_STARTED,)),
@@ -79,33 +102,40 @@ TABLE: Final[dict[tuple[State, Input], Row]] = {
     (S.LISTENING, Told.FORCED): (S.REPLYING, (K.USER_FINISHED,)),
     #
     (S.STARTING, Signal.SPEECH): (S.SPEAKING, (K.USER_STARTED,)),
-    (S.STARTING, Signal.PAUSE): (S.LISTENING, (K.FALSE_ALARM,)),
-    (S.STARTING, Told.REPLY_BEGAN): (S.INTERRUPTING, ()),
+    (S.STARTING, Signal.PAUSE): (S.LISTENING, ()),
+    (S.STARTING, Told.REPLY_BEGAN): (S.REPLYING, ()),
     (S.STARTING, Told.FORCED): (S.REPLYING, (K.USER_STARTED, K.USER_FINISHED)),
     #
+    (S.SPEAKING, Signal.FADING): (S.PAUSING, (K.USER_MAY_HAVE_FINISHED,)),
     (S.SPEAKING, Signal.QUIET): (S.PAUSING, (K.USER_MAY_HAVE_FINISHED,)),
     (S.SPEAKING, Signal.PAUSE): (S.REPLYING, (K.USER_FINISHED,)),
     (S.SPEAKING, Told.FORCED): (S.REPLYING, (K.USER_FINISHED,)),
     # The caller talks on, and that is no interruption.
     (S.SPEAKING, Told.LIMIT): (S.PROTECTED, (K.USER_FINISHED,)),
     #
-    (S.PAUSING, Signal.VOICE): (S.SPEAKING, ()),
-    (S.PAUSING, Signal.SPEECH): (S.SPEAKING, ()),
+    (S.PAUSING, Signal.VOICE): (S.SPEAKING, (K.USER_WENT_ON,)),
+    (S.PAUSING, Signal.SPEECH): (S.SPEAKING, (K.USER_WENT_ON,)),
     (S.PAUSING, Signal.PAUSE): (S.REPLYING, (K.USER_FINISHED,)),
     (S.PAUSING, Told.FORCED): (S.REPLYING, (K.USER_FINISHED,)),
     #
-    (S.REPLYING, Signal.VOICE): (S.INTERRUPTING, ()),
-    (S.REPLYING, Signal.SPEECH): (S.SPEAKING, (K.USER_INTERRUPTS, K.USER_STARTED)),
+    (S.REPLYING, Signal.SPEECH): (S.INTERRUPTING, (K.MAY_INTERRUPT,)),
+    (S.REPLYING, Told.TAKES_FLOOR): _TAKEN,
     (S.REPLYING, Told.REPLY_ENDED): (S.LISTENING, ()),
     (S.REPLYING, Told.FORCED): (S.REPLYING, (K.USER_INTERRUPTS, K.USER_FINISHED)),
     #
-    (S.INTERRUPTING, Signal.SPEECH): (S.SPEAKING, (K.USER_INTERRUPTS, K.USER_STARTED)),
-    (S.INTERRUPTING, Signal.PAUSE): (S.REPLYING, (K.FALSE_ALARM,)),
-    (S.INTERRUPTING, Told.REPLY_ENDED): (S.STARTING, ()),
-    (S.INTERRUPTING, Told.FORCED): (
-        S.REPLYING,
-        (K.USER_INTERRUPTS, K.USER_STARTED, K.USER_FINISHED),
-    ),
+    (S.INTERRUPTING, Signal.QUIET): (S.FALTERING, (K.MAY_BE_FALSE_ALARM,)),
+    (S.INTERRUPTING, Told.TAKES_FLOOR): _TAKEN,
+    (S.INTERRUPTING, Told.REPLY_ENDED): (S.SPEAKING, (K.USER_STARTED,)),
+    (S.INTERRUPTING, Told.FORCED): _CUT_SHORT,
+    #
+    (S.FALTERING, Signal.VOICE): (S.INTERRUPTING, ()),
+    (S.FALTERING, Signal.SPEECH): (S.INTERRUPTING, ()),
+    (S.FALTERING, Told.TAKES_FLOOR): _TAKEN,
+    (S.FALTERING, Told.FELL_SILENT): _RESUMED,
+    (S.FALTERING, Told.MEANT): _TAKEN,
+    (S.FALTERING, Told.NOT_MEANT): _RESUMED,
+    (S.FALTERING, Told.REPLY_ENDED): (S.SPEAKING, (K.USER_STARTED,)),
+    (S.FALTERING, Told.FORCED): _CUT_SHORT,
     #
     (S.PROTECTED, Signal.SPEECH): (S.OVERLAPPING, (K.USER_STARTED,)),
     (S.PROTECTED, Told.REPLY_ENDED): (S.LISTENING, ()),
@@ -121,6 +151,10 @@ TABLE: Final[dict[tuple[State, Input], Row]] = {
 PROTECTED."""
 
 CALLER_HAS_FLOOR: Final = {S.SPEAKING, S.PAUSING, S.OVERLAPPING}
+HELD: Final = {S.INTERRUPTING, S.FALTERING}
+"""The reply is held."""
+SOON: Final = 1.5
+"""Seconds. A caller who talks again so soon after a turn had not finished it."""
 
 
 @dataclass(frozen=True)
@@ -132,16 +166,21 @@ class Event:
         at: when it was decided, in samples at `VAD_RATE` since the call began.
         start: where the caller's speech began; set where there is an utterance.
         end: where it ended, its closing silence included.
+        voice_end: where its last voice ended.
     """
 
     kind: Kind
     at: int
     start: int = 0
     end: int = 0
+    voice_end: int = 0
 
 
 class TurnMachine:
-    """One caller's conversation. Feed it with `hear`, and tell it of replies with `told`."""
+    """One caller's conversation.
+
+    Feed it with `hear`, tell it of replies with `told`, and of what models say with `judged`.
+    """
 
     def __init__(self, policy: TurnPolicy | None = None, judge: Judge | None = None) -> None:
         """A judge of one's own replaces the one that the policy asks for."""
@@ -149,21 +188,41 @@ class TurnMachine:
         self.state = State.LISTENING
         self.position = 0
         """Samples heard so far, at `VAD_RATE`."""
+        self.habits = Habits()
+        self.evidence: Evidence | None = None
+        """Why the newest turn ended, or why it has not ended yet."""
         self._judge = judge or make_judge(self.policy)
         self._start: int | None = None
         self._end = 0
+        self._voice_end = 0
+        self._over_reply = 0
+        """Steps of voice over the reply, since the onset."""
+        self._asked_at: int | None = None
+        self._turn_end: int | None = None
+        """Where the voice of the last turn ended, until it is known whether it was its end."""
 
-    def hear(self, probability: float) -> list[Event]:
-        """Take the voice probability of the next `STEP_SAMPLES` samples."""
-        signal = self._judge.weigh(probability)
+    def hear(self, probability: float, level: float | None = None) -> list[Event]:
+        """Take the next `STEP_SAMPLES` samples.
+
+        Args:
+            probability: that they are voice.
+            level: how loud the last of them are, in dBFS; None where that is not known.
+        """
+        silent_before = self._judge.silence
+        signal = self._judge.weigh(probability, level)
         began = self.position
         self.position += STEP_SAMPLES
-        if signal in (Signal.VOICE, Signal.SPEECH) and self._start is None:
-            self._start = began
+        voiced = signal in (Signal.VOICE, Signal.SPEECH, Signal.FADING)
+        if voiced:
+            self._voice_end = self.position
+            if self._start is None:
+                self._start = began
         if self.state is not State.WAITING or signal is Signal.SPEECH:
             self._end = self.position
-        events = self._move(self._limited(signal))
-        if signal is Signal.PAUSE and self.state not in (*CALLER_HAS_FLOOR, State.WAITING):
+        if voiced and self.state is State.PAUSING:
+            self.habits.went_on(silent_before)
+        events = self._move(self._read(signal, voiced))
+        if signal is Signal.PAUSE and self.state not in (*CALLER_HAS_FLOOR, State.WAITING, *HELD):
             self._start = None
         return events
 
@@ -171,17 +230,47 @@ class TurnMachine:
         """Take a fact that is not sound."""
         return self._move(told)
 
+    def judged(self, opinion: Opinion, asked_at: int) -> list[Event]:
+        """Take what the models say of a turn.
+
+        Args:
+            opinion: what they say.
+            asked_at: the `Event.at` of the "user may have finished" that they were asked at. The
+                caller may have gone on since; then it says nothing any more.
+        """
+        policy = self.policy.endpoint
+        if policy is None or self.state is not State.PAUSING or asked_at != self._asked_at:
+            return []
+        start = self.position if self._start is None else self._start
+        self.evidence = weigh(opinion, (self._voice_end - start) / VAD_RATE, self.habits, policy)
+        return self._move(self._judge.wait(self.evidence.patience))
+
     @property
     def keep_from(self) -> int:
         """Sound before this position is in no utterance to come."""
         return self.position if self._start is None else self._start
 
-    def _limited(self, signal: Signal) -> Input:
-        """End a turn that has no end."""
-        if self._start is None or self.state is not State.SPEAKING or signal is Signal.PAUSE:
-            return signal
-        over = self.position - self._start >= self.policy.max_speech * VAD_RATE
-        return Told.LIMIT if over else signal
+    def _read(self, signal: Signal, voiced: bool) -> Input:
+        """What a signal means here: more than it says where something has lasted too long."""
+        policy = self.policy.interruption
+        if self.state in (State.REPLYING, *HELD):
+            if voiced:
+                self._over_reply += 1
+                if self._over_reply >= steps(policy.min_speech):
+                    return Told.TAKES_FLOOR
+                onset = self._over_reply >= steps(policy.onset)
+                return Signal.SPEECH if onset else Signal.VOICE
+            if self.state is State.FALTERING and self._judge.silence >= policy.resume_after:
+                return Told.FELL_SILENT
+            if self.state in HELD:
+                return Signal.QUIET
+            if signal is Signal.PAUSE:
+                self._over_reply = 0
+        if signal is Signal.FADING and self.state not in (State.SPEAKING, State.PAUSING):
+            return Signal.SPEECH
+        talked = 0 if self._start is None else self.position - self._start
+        over = voiced and talked >= self.policy.max_speech * VAD_RATE
+        return Told.LIMIT if over and self.state is State.SPEAKING else signal
 
     def _move(self, given: Input) -> list[Event]:
         row = TABLE.get((self.state, given))
@@ -191,8 +280,32 @@ class TurnMachine:
         if self.state is State.REPLYING and not self.policy.can_interrupt:
             self.state = State.PROTECTED
         start = self.position if self._start is None else self._start
-        events = [Event(kind, self.position, start, self._end) for kind in kinds]
-        if Kind.USER_FINISHED in kinds:
-            self._start = None
-            self._judge.reset()
+        events = [Event(kind, self.position, start, self._end, self._voice_end) for kind in kinds]
+        for kind in kinds:
+            self._remember(kind, start)
         return events
+
+    def _remember(self, kind: Kind, start: int) -> None:
+        """Keep what later decisions need."""
+        if kind is Kind.USER_STARTED:
+            self.evidence = None
+            if self._turn_end is not None:
+                pause = (start - self._turn_end) / VAD_RATE
+                if pause < SOON:
+                    self.habits.was_cut_in(pause)
+                else:
+                    self.habits.had_finished()
+                self._turn_end = None
+        elif kind is Kind.USER_MAY_HAVE_FINISHED:
+            self._asked_at = self.position
+            unjudged = self.policy.endpoint and self.policy.endpoint.unjudged
+            self._judge.wait(unjudged or self.habits.patience(self.policy.end_silence))
+        elif kind in (Kind.USER_FINISHED, Kind.FALSE_ALARM):
+            if kind is Kind.USER_FINISHED:
+                self._turn_end = self._voice_end
+            self._asked_at = None
+            self._start = None
+            self._over_reply = 0
+            self._judge.reset()
+        elif kind is Kind.USER_INTERRUPTS:
+            self._over_reply = 0

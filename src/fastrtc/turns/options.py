@@ -55,6 +55,58 @@ class AlgoOptions:
 
 
 @dataclass(frozen=True)
+class InterruptionPolicy:
+    """How the caller's voice ends a reply, and what becomes of a false alarm.
+
+    At the onset of voice the reply is held: it fades within 5 ms and waits. If the caller goes
+    on, it has been interrupted, and is over. If it was a cough, a knock or an "mm-hm", it is a
+    false alarm, and the reply goes on from where it was held.
+
+    Attributes:
+        onset: seconds of voice after which the reply is held.
+        min_speech: seconds of voice that are surely meant: they end the reply.
+        resume_after: seconds of silence after less than that, and the reply goes on.
+        words: whether a recogniser, where one is installed, is asked about short sounds, so
+            that "stop" ends the reply at once and "mm-hm" does not.
+    """
+
+    onset: float = 0.09
+    min_speech: float = 0.6
+    resume_after: float = 0.35
+    words: bool = True
+
+    def __post_init__(self) -> None:
+        for name in ("onset", "min_speech", "resume_after"):
+            value = getattr(self, name)
+            if not 0 < value <= 10:
+                raise ValueError(f"expected {name} over 0 and up to 10 s, got {value}")
+        if self.min_speech < self.onset:
+            raise ValueError(
+                f"expected min_speech of at least onset = {self.onset} s, got {self.min_speech}"
+            )
+
+
+@dataclass(frozen=True)
+class EndpointPolicy:
+    """How long a silence must last before it ends a turn, by how finished the caller seems.
+
+    Attributes:
+        soon: seconds, where the caller has surely finished.
+        late: seconds, where the caller has surely not; people who are lost for a word rarely
+            take longer.
+        sure, unsure: the probabilities of an end from which on, and under which, it is sure.
+            Between them the seconds change evenly, by ratio.
+        unjudged: seconds, while no judgement has come yet.
+    """
+
+    soon: float = 0.2
+    late: float = 1.6
+    sure: float = 0.8
+    unsure: float = 0.15
+    unjudged: float = 0.8
+
+
+@dataclass(frozen=True)
 class TurnPolicy:
     """What the turn machine goes by.
 
@@ -62,19 +114,24 @@ class TurnPolicy:
         threshold: a probability from which a step counts as voice.
         release: while there is voice, it lasts down to this probability. Silero's own
             hysteresis is 0.15.
-        min_speech: seconds of voice that are surely speech: they start a turn, or interrupt.
-        end_silence: seconds of silence that end a turn.
-        window: judge by this window in place of the two above.
+        min_speech: seconds of voice that are surely speech and start a turn.
+        end_silence: seconds of silence that end a turn, where nothing but silence is judged.
+        endpoint: how judgements of what was said become seconds of silence; None where nothing
+            but silence is judged.
+        window: judge by this window in place of all of the above.
         min_gap: inside the window, gaps shorter than this many seconds count as speech.
         max_speech: seconds after which a turn ends without a pause.
         can_interrupt: whether the caller's speech ends a reply.
+        interruption: how.
     """
 
     threshold: float = 0.5
     release: float = 0.35
     min_speech: float = 0.09
     end_silence: float = 0.3
+    endpoint: EndpointPolicy | None = None
     window: AlgoOptions | None = None
     min_gap: float = 0.1
     max_speech: float = LONGEST_UTTERANCE
     can_interrupt: bool = True
+    interruption: InterruptionPolicy = InterruptionPolicy()

@@ -38,6 +38,8 @@ export interface OfferBody {
   webrtc_id: string;
   /** Present on an ICE restart of a call that the server already knows. */
   restart?: true;
+  /** Present where the client wants to know how the server takes turns. */
+  watch?: true;
 }
 
 export interface CandidateBody {
@@ -71,6 +73,8 @@ export interface FastRTCOptions {
   id?: string;
   /** Plays the replies; the client makes one if none is given. */
   audio?: HTMLAudioElement;
+  /** Asks the server to tell how it takes turns: the events `steps`, `decision` and `turn_record`. */
+  watch?: boolean;
 }
 
 export interface StreamConfig {
@@ -96,11 +100,72 @@ export interface ServerMessage {
     | "send_input"
     | "fetch_output"
     | "stopword"
+    | "steps"
+    | "decision"
+    | "turn"
     | (string & {});
   data?: unknown;
   /** The text of an `error` or a `warning`, beside or instead of `data`. */
   message?: string;
   [field: string]: unknown;
+}
+
+/**
+ * 32 ms of a call: probability that it is voice, loudness of the caller and of what was played to them in dBFS
+ * (-100 for silence), and who has the floor: "listening", "speaking", "replying" and so on.
+ */
+export type Step = [probability: number, level: number, playing: number, state: string];
+
+export interface Steps {
+  /** When the last step ended, in seconds of the caller's sound since the call began. */
+  end: number;
+  steps: Step[];
+}
+
+/** What was decided, and by what evidence. */
+export interface Decision {
+  /** Seconds of the caller's sound since the call began. */
+  at: number;
+  kind:
+    | "user started"
+    | "user may have finished"
+    | "user finished"
+    | "user went on"
+    | "may interrupt"
+    | "user interrupts"
+    | "false alarm"
+    | (string & {});
+  /** Probability that the caller has finished. */
+  finished: number | null;
+  /** Seconds of silence that this asks for. */
+  patience: number | null;
+  /** What was said lately. */
+  words: string | null;
+}
+
+/** One turn of the caller and the reply to it; times in seconds of the caller's sound since the call began. */
+export interface TurnRecord {
+  number: number;
+  speech_start: number | null;
+  speech_end: number | null;
+  decided: number | null;
+  /** Why it ended; null where silence alone ended it. */
+  evidence: {
+    opinion: { probability: number | null; words: string | null };
+    speech: number;
+    finished: number;
+    patience: number;
+  } | null;
+  /** Replies that were begun before it was sure, and discarded. */
+  speculated: number;
+  first_output: number | null;
+  first_sound: number | null;
+  reply_end: number | null;
+  interrupted: boolean;
+  /** When the reply was held for nothing, and for how many seconds. */
+  false_alarms: [at: number, seconds: number][];
+  heard: { seconds: number; text: string };
+  error: string | null;
 }
 
 export interface FastRTCEventMap {
@@ -110,6 +175,12 @@ export interface FastRTCEventMap {
   message: CustomEvent<ServerMessage>;
   /** `message` is a sentence that can be shown as it is. */
   error: CustomEvent<{ code: ErrorCode; message: string }>;
+  /** With `watch`, about six times a second. */
+  steps: CustomEvent<Steps>;
+  /** With `watch`. */
+  decision: CustomEvent<Decision>;
+  /** With `watch`, once a turn is over. */
+  turn_record: CustomEvent<TurnRecord>;
 }
 
 /** What a promise of the client rejects with. */

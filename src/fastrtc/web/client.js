@@ -26,6 +26,9 @@ const MICROPHONE_ERRORS = {
   AbortError: "microphone_busy",
 };
 
+/** Messages of a server that is watched, and the events that they become: `turn` is taken. */
+const WATCHED = { steps: "steps", decision: "decision", turn: "turn_record" };
+
 const TURNS = {
   started_talking: "hearing",
   pause_detected: "thinking",
@@ -71,7 +74,9 @@ const newId = () =>
  * One caller of one stream.
  *
  * Events carry their news in `detail`: `state` `{state}`, `turn` `{turn}`, `message` `{type, data}`
- * as the server sent it, `error` `{code, message}` with a message made for people.
+ * as the server sent it, `error` `{code, message}` with a message made for people. With the option `watch` the
+ * server also tells how it takes turns: `steps` `{end, steps}`, `decision` `{at, kind, …}` and, once a turn is over,
+ * `turn_record`.
  */
 export class FastRTCClient extends EventTarget {
   #options;
@@ -104,6 +109,7 @@ export class FastRTCClient extends EventTarget {
    * @param {string} [options.deviceId] the microphone to begin with
    * @param {string} [options.id] `webrtc_id` of the first connection; later ones get new ids
    * @param {HTMLAudioElement} [options.audio] plays the replies; one is made if none is given
+   * @param {boolean} [options.watch=false] asks the server to tell how it takes turns
    */
   constructor(options = {}) {
     super();
@@ -286,6 +292,7 @@ export class FastRTCClient extends EventTarget {
       stream,
       track: stream?.getAudioTracks()[0],
       rtcConfiguration,
+      watch: Boolean(this.#options.watch),
     });
     this.#line = line;
     line.onmessage = (text) => this.#receive(text);
@@ -398,7 +405,10 @@ export class FastRTCClient extends EventTarget {
     if (type === "log") this.#follow(data);
     else if (type === "error")
       this.#report(new FastRTCError("server_error", { text: typeof data === "string" ? data : message.message }));
-    else if (type === "end_stream" || (type === "update_connection" && data === "closed")) this.#end(data);
+    else if (this.#options.watch && Object.hasOwn(WATCHED, type)) {
+      // A handler may send messages of the same name, but hardly of the same form.
+      if (data && typeof data === "object") this.#emit(WATCHED[type], data);
+    } else if (type === "end_stream" || (type === "update_connection" && data === "closed")) this.#end(data);
   }
 
   #follow(log) {

@@ -1,7 +1,8 @@
 /** The page that comes with a stream. */
 import { FastRTCClient } from "./client.js";
+import { showTurnTaking } from "./strip.js";
 
-const client = (window.fastrtc = new FastRTCClient());
+const client = (window.fastrtc = new FastRTCClient({ watch: true }));
 const $ = (id) => document.getElementById(id);
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
 
@@ -287,11 +288,14 @@ function mouthpiece(radius, now, { caller, reply, ink, hair, glow }) {
 new ResizeObserver(draw).observe(canvas);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
 
+showTurnTaking(client, $("turn-taking"));
+
 // — the stream's own settings —
 
 function arrange() {
   $("mute").hidden = mode === "receive";
   document.querySelector(".choice").hidden = mode === "receive";
+  $("turn-taking").hidden = mode === "receive";
   document.querySelector('[data-side="caller"]').hidden = mode === "receive";
   document.querySelector('[data-side="reply"]').hidden = mode === "send";
 }

@@ -146,16 +146,18 @@ export class WebRTCTransport {
   #id;
   #signalling;
   #pc;
+  #watch;
   #channel;
   #sender = null;
   #channelClosed = false;
   #outbox = Promise.resolve();
   #round = new AbortController();
 
-  constructor({ id, signalling, mode, track, stream, rtcConfiguration }) {
+  constructor({ id, signalling, mode, track, stream, rtcConfiguration, watch = false }) {
     if (!globalThis.RTCPeerConnection) throw new FastRTCError("unsupported");
     this.#id = id;
     this.#signalling = signalling;
+    this.#watch = watch;
     const pc = (this.#pc = new RTCPeerConnection(rtcConfiguration ?? undefined));
     pc.onconnectionstatechange = () => this.onstate(this.state);
     pc.onicecandidate = ({ candidate }) => this.#trickle(candidate);
@@ -196,7 +198,7 @@ export class WebRTCTransport {
       if (restart) this.#pc.restartIce();
       await this.#pc.setLocalDescription();
       const { sdp, type } = this.#pc.localDescription;
-      const body = { sdp, type, webrtc_id: this.#id, ...(restart && { restart }) };
+      const body = { sdp, type, webrtc_id: this.#id, ...(restart && { restart }), ...(this.#watch && { watch: true }) };
       const answer = await this.#signalling.send(body, round.signal);
       await this.#pc.setRemoteDescription({ type: answer.type, sdp: answer.sdp });
       return true;

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from fastrtc.admission import Refused
 from fastrtc.audio.convert import Pcm
@@ -21,8 +21,14 @@ CONNECT_SECONDS: Final = 30.0
 LONGEST_ID: Final = 256
 
 Reply = dict[str, Any]
-Admit = Callable[[str], Session]
-"""Takes a slot for an id, or raises `Refused`."""
+
+
+class Admit(Protocol):
+    """Takes a slot for an id, or raises `Refused`."""
+
+    def __call__(self, session_id: str, /, *, watched: bool) -> Session: ...
+
+
 Configure = Callable[[], Awaitable[dict[str, Any] | None]]
 """Gives the RTCConfiguration of our own side."""
 
@@ -72,6 +78,11 @@ class WebRTCLine:
         """See `Line`."""
         if self.peer is not None:
             self.peer.send_frame(frame)
+
+    @property
+    def unheard(self) -> float:
+        """See `Line`: what a browser's jitter buffer holds is not known."""
+        return 0.0
 
     def clear(self) -> None:
         """See `Line`: a browser buffers a few packets only."""
@@ -125,11 +136,11 @@ class Signalling:
             return await self._restart(line, offer)
         if line is None and body.get("restart"):
             return refusal("unknown_connection")
-        return await self._begin(call_id, offer)
+        return await self._begin(call_id, offer, watched=body.get("watch") is True)
 
-    async def _begin(self, call_id: str, offer: Offer) -> Reply:
+    async def _begin(self, call_id: str, offer: Offer, *, watched: bool) -> Reply:
         try:
-            session = self._admit(call_id)
+            session = self._admit(call_id, watched=watched)
         except Refused as refused:
             return refusal(refused.error, **refused.facts)
         except Exception:

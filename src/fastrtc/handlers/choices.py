@@ -1,0 +1,82 @@
+"""What the options of a `ReplyOnPause` come to: a policy, and the models that are asked."""
+
+from __future__ import annotations
+
+import logging
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from fastrtc.audio import canceller
+from fastrtc.models.end_of_turn.source import CustomEndpoint, EndpointSource, Run
+from fastrtc.models.vad.silero import HYSTERESIS, SileroVadOptions
+from fastrtc.turns.options import LONGEST_UTTERANCE, EndpointPolicy, TurnPolicy
+
+if TYPE_CHECKING:
+    from fastrtc.handlers.reply_on_pause import ReplyOnPause
+
+logger = logging.getLogger(__name__)
+
+
+def make_policy(handler: ReplyOnPause) -> TurnPolicy:
+    """What the user's options mean to the turn machine."""
+    options: dict[str, Any] = {
+        "can_interrupt": handler.can_interrupt,
+        "interruption": handler.interruption,
+        "endpoint": EndpointPolicy(),
+    }
+    given = handler.given_model_options
+    if isinstance(given, SileroVadOptions):
+        options["threshold"] = given.threshold
+        options["release"] = max(0.01, given.threshold - HYSTERESIS)
+        options["min_speech"] = given.min_speech_duration_ms / 1000
+        options["min_gap"] = given.min_silence_duration_ms / 1000
+    if handler.given_algo_options is not None:
+        options["window"] = handler.given_algo_options
+        options["max_speech"] = min(
+            LONGEST_UTTERANCE, handler.given_algo_options.max_continuous_speech_s
+        )
+    return TurnPolicy(**options)
+
+
+def choose_endpoint(
+    handler: ReplyOnPause, shared: EndpointSource, run: Run
+) -> EndpointSource | None:
+    """What is asked whether the caller has finished; None where silence alone decides.
+
+    The log says once what was chosen. ``run`` asks a model of the user's.
+    """
+    asked = handler.endpointing
+    if handler.given_algo_options is not None or handler.given_model is not None:
+        _say("Turns end as algo_options say, which were set; no model is asked")
+        return None
+    if handler.ends_turns_itself:
+        _say("Turns end when determine_pause says so, which was overridden; no model is asked")
+        return None
+    if asked == "vad":
+        _say("Turns end by silence alone, as endpointing is 'vad'")
+        return None
+    if not isinstance(asked, str):
+        _say(f"Turns end by silence and {type(asked).__name__}")
+        return CustomEndpoint(asked, run)
+    if not shared.available:
+        _say(
+            "Turns end by silence alone: the weights of Smart Turn were not found. "
+            "`pip install --no-deps pipecat-ai==1.14.0` brings them."
+        )
+        return None
+    words = "and Moonshine" if shared.reads_words else "without words (no Moonshine was found)"
+    _say(f"Turns end by silence, Smart Turn {words}")
+    return shared
+
+
+def choose_canceller(handler: ReplyOnPause) -> canceller.EchoCanceller | None:
+    """What takes our own sound out of the caller's, where it is wanted; of mono callers only."""
+    if not handler.echo_cancellation or handler.expected_layout != "mono":
+        return None
+    return canceller.EchoCanceller(handler.input_sample_rate)
+
+
+@cache
+def _say(what: str) -> None:
+    """Once a process: it is the same for every call."""
+    logger.info(what)

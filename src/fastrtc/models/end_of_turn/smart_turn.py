@@ -1,0 +1,108 @@
+"""Smart Turn v3.2 (BSD-2) on onnxruntime: whether speech sounds finished, in any language."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastrtc.audio.convert import as_pcm, audio_to_float32, with_channels
+from fastrtc.audio.resample import StreamResampler
+from fastrtc.models.end_of_turn.features import BANDS, FRAMES, RATE, log_mel
+from fastrtc.models.weights import Weights, WeightsError
+
+SMART_TURN: Final = Weights(
+    name="smart-turn-v3.2-cpu.onnx",
+    sha256="2bb026316b14a660486a75b1733cd3fbab8c2fd0314dc9af7be49f8cca967e4f",
+    package="pipecat",
+    path="audio/turn/smart_turn/data/smart-turn-v3.2-cpu.onnx",
+    install="--no-deps pipecat-ai==1.14.0",
+)
+
+
+@cache
+def weight_file() -> Path:
+    """The weights, which are checked once in a process.
+
+    Raises:
+        WeightsError: they are missing or wrong. The next call looks again.
+    """
+    return SMART_TURN.find()
+
+
+def smart_turn_available() -> bool:
+    """Whether `SmartTurn` would find its weights. Nothing is loaded."""
+    try:
+        weight_file()
+    except WeightsError:
+        return False
+    return True
+
+
+class SmartTurnNet:
+    """The network: a picture in, a probability out. It may be used from many threads."""
+
+    def __init__(self) -> None:
+        """Load it.
+
+        Raises:
+            WeightsError: the weights are missing or wrong.
+        """
+        # Imported here, because it costs 0.1 s that `import fastrtc` should not.
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        # More threads spin against each other: measured twice as slow.
+        options.intra_op_num_threads = 1
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        self._session = onnxruntime.InferenceSession(
+            str(weight_file()), options, providers=["CPUExecutionProvider"]
+        )
+
+    def probability(self, features: NDArray[np.float32]) -> float:
+        """Probability in [0, 1] that the caller has finished.
+
+        Args:
+            features: float32 ``(1, BANDS, FRAMES)``, see `log_mel`.
+        """
+        # The output is called logits, but it has been through the sigmoid.
+        (found,) = self._session.run(None, {"input_features": features})
+        return float(found.item())
+
+
+@cache
+def shared_smart_turn() -> SmartTurnNet:
+    """The one network of the process."""
+    return SmartTurnNet()
+
+
+class SmartTurn:
+    """The network on a turn at a time, as an `EndOfTurnModel`."""
+
+    def __init__(self) -> None:
+        """Find the weights.
+
+        Raises:
+            WeightsError: they are missing or wrong.
+        """
+        weight_file()
+
+    def warmup(self) -> None:
+        """Load the network, and run it once: the first run is the slowest."""
+        shared_smart_turn().probability(np.zeros((1, BANDS, FRAMES), np.float32))
+
+    def end_of_turn(self, audio: tuple[int, NDArray[Any]]) -> float:
+        """Probability in [0, 1] that the caller has finished. The last 8 s count.
+
+        Args:
+            audio: rate in Hz and samples, any shape and dtype that the package takes.
+        """
+        rate, pcm = as_pcm(audio[0], np.asarray(audio[1]))
+        resampler = StreamResampler(rate, RATE)
+        mono = with_channels(pcm, 1)
+        at_16k = np.concatenate([resampler.process(mono), resampler.flush()], axis=1)[0]
+        return shared_smart_turn().probability(log_mel(audio_to_float32(at_16k)))

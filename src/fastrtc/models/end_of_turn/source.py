@@ -1,0 +1,377 @@
+"""Judgements of whether callers have finished: one thread for all calls, or a user's model.
+
+Judging costs some 60 ms for the sound and as much for the words, so it is done when it is asked
+for, and never on the event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastrtc.audio.convert import audio_to_int16
+from fastrtc.models.end_of_turn.features import MelHistory
+from fastrtc.models.end_of_turn.protocol import EndOfTurnModel
+from fastrtc.models.end_of_turn.smart_turn import shared_smart_turn, smart_turn_available
+from fastrtc.models.stt.moonshine import moonshine_available, shared_moonshine
+from fastrtc.models.vad.silero import RATE
+from fastrtc.threads import call_soon
+
+logger = logging.getLogger(__name__)
+
+SOUND_SECONDS: Final = 8.0
+"""What Smart Turn hears."""
+WORDS_SECONDS: Final = 4.0
+"""What is read for words: the last ones count, and every second costs 28 ms."""
+MODEL_SECONDS: Final = 30.0
+"""What a model of the user's own is given at most."""
+TYPICAL_SECONDS: Final = 0.12
+"""What a judgement takes on one core; what it takes in virtual time."""
+
+Deliver = Callable[[int, "float | None", "str | None"], None]
+"""Takes a ticket, the probability that the caller has finished, and the words; on the loop."""
+Fail = Callable[[Exception], None]
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked.
+
+    Attributes:
+        ticket: comes back with the answer.
+        start: the sample at 16 kHz with which the turn begins.
+        sound: whether the sound of it is to be judged.
+        words: whether its words are to be read.
+    """
+
+    ticket: int
+    start: int
+    sound: bool = True
+    words: bool = True
+
+
+class EndpointStream(Protocol):
+    """The judgements of one caller. All methods belong to the event loop."""
+
+    def feed(self, samples: NDArray[np.float32]) -> None:
+        """Take mono samples at 16 kHz, shape ``(n,)``."""
+
+    def ask(self, question: Question) -> None:
+        """Have what was heard until now judged. A question that still waits is dropped for it."""
+
+    def close(self) -> None:
+        """Deliver nothing more."""
+
+
+class EndpointSource(Protocol):
+    """What opens an `EndpointStream`."""
+
+    @property
+    def available(self) -> bool:
+        """Whether there is a model to ask."""
+
+    @property
+    def reads_words(self) -> bool:
+        """Whether the answers have words in them."""
+
+    def prepare(self) -> None:
+        """Load what is slow to load, off the event loop, before the first caller needs it."""
+
+    def open(self, deliver: Deliver, fail: Fail) -> EndpointStream:
+        """Begin with a caller."""
+
+
+class Ring:
+    """The last seconds of a stream, by the sample numbers of the whole stream. Any thread."""
+
+    def __init__(self, seconds: float) -> None:
+        self._kept = np.zeros(round(seconds * RATE), np.float32)
+        self._lock = threading.Lock()
+        self.end = 0
+
+    def feed(self, samples: NDArray[np.float32]) -> None:
+        """Take the next samples, shape ``(n,)``."""
+        size = len(self._kept)
+        newest = samples[-size:]
+        with self._lock:
+            at = (self.end + len(samples) - len(newest)) % size
+            first = newest[: size - at]
+            self._kept[at : at + len(first)] = first
+            self._kept[: len(newest) - len(first)] = newest[len(first) :]
+            self.end += len(samples)
+
+    def last(self, since: int) -> tuple[int, NDArray[np.float32]]:
+        """What is kept from a sample number on, and the number that it really begins with."""
+        size = len(self._kept)
+        with self._lock:
+            since = min(self.end, max(since, self.end - size, 0))
+            places = np.arange(since, self.end) % size
+            return since, self._kept[places]
+
+
+class Listener:
+    """Answers the questions of one caller, on whatever thread asks it to."""
+
+    def __init__(self, *, sound: bool, words: bool) -> None:
+        self.ring = Ring(SOUND_SECONDS)
+        self._sound = sound
+        self._words = words
+        self._mel = MelHistory()
+        self._mel_start = 0
+        self._mel_end = 0
+
+    def answer(self, question: Question) -> tuple[float | None, str | None]:
+        """Judge what was heard until now."""
+        probability = self._judge(question.start) if self._sound and question.sound else None
+        words = self._read(question.start) if self._words and question.words else None
+        return probability, words
+
+    def _judge(self, start: int) -> float:
+        begins, fresh = self.ring.last(self._mel_end)
+        if begins > self._mel_end:
+            # Nobody has asked for longer than is kept.
+            self._mel, self._mel_start = MelHistory(), begins
+        self._mel.feed(fresh)
+        self._mel_end = begins + len(fresh)
+        features = self._mel.features(start=max(0, start - self._mel_start))
+        return shared_smart_turn().probability(features)
+
+    def _read(self, start: int) -> str:
+        _, samples = self.ring.last(max(start, self.ring.end - round(WORDS_SECONDS * RATE)))
+        return shared_moonshine().transcribe(samples)
+
+
+class _Stream:
+    """A caller of an `EndpointWorker`."""
+
+    def __init__(
+        self, worker: EndpointWorker, listener: Listener, deliver: Deliver, fail: Fail
+    ) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.listener = listener
+        self.question: Question | None = None
+        self._worker = worker
+        self._deliver: Deliver | None = deliver
+        self._fail: Fail | None = fail
+
+    def feed(self, samples: NDArray[np.float32]) -> None:
+        self.listener.ring.feed(samples)
+
+    def ask(self, question: Question) -> None:
+        self._worker.submit(self, question)
+
+    def close(self) -> None:
+        self._deliver = self._fail = None
+        self.question = None
+
+    def answered(self, ticket: int, probability: float | None, words: str | None) -> None:
+        """On the event loop."""
+        if self._deliver is not None:
+            self._deliver(ticket, probability, words)
+
+    def failed(self, error: Exception) -> None:
+        """On the event loop."""
+        if self._fail is not None:
+            self._fail(error)
+
+
+class EndpointWorker:
+    """The thread that judges for all calls, first come, first served."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[_Stream] = deque()
+        self._wake = threading.Condition()
+        self._thread: threading.Thread | None = None
+
+    @cached_property
+    def available(self) -> bool:
+        """See `EndpointSource`: whether the weights are there."""
+        return smart_turn_available()
+
+    @cached_property
+    def reads_words(self) -> bool:
+        """See `EndpointSource`."""
+        return moonshine_available()
+
+    def prepare(self) -> None:
+        """See `EndpointSource`."""
+        if self._thread is None or not self._thread.is_alive():
+            self._thread = threading.Thread(
+                target=self._run, name="fastrtc-endpointing", daemon=True
+            )
+            self._thread.start()
+
+    def open(self, deliver: Deliver, fail: Fail) -> EndpointStream:
+        """See `EndpointSource`."""
+        self.prepare()
+        return _Stream(self, Listener(sound=True, words=self.reads_words), deliver, fail)
+
+    def submit(self, stream: _Stream, question: Question) -> None:
+        """Queue a question."""
+        with self._wake:
+            if stream.question is None:
+                self._waiting.append(stream)
+            stream.question = question
+            self._wake.notify()
+
+    def _run(self) -> None:
+        _warm_up(self.reads_words)
+        while True:
+            with self._wake:
+                self._wake.wait_for(lambda: self._waiting)
+                stream = self._waiting.popleft()
+                question, stream.question = stream.question, None
+            # A caller who has hung up meanwhile asks nothing.
+            if question is not None:
+                self._answer(stream, question)
+            del stream
+
+    def _answer(self, stream: _Stream, question: Question) -> None:
+        try:
+            answer = stream.listener.answer(question)
+        except Exception as error:
+            call_soon(stream.loop, stream.failed, error)
+        else:
+            call_soon(stream.loop, stream.answered, question.ticket, *answer)
+
+
+def _warm_up(words: bool) -> None:
+    """Load, and run once: the first run is slow. An error comes again with the first question."""
+    try:
+        listener = Listener(sound=True, words=words)
+        listener.ring.feed(np.zeros(RATE, np.float32))
+        listener.answer(Question(0, 0))
+    except Exception:
+        logger.exception("The models of turn-taking could not be loaded")
+
+
+class NoEndpoint:
+    """Nobody to ask: silence alone ends a turn."""
+
+    available = reads_words = False
+
+    def prepare(self) -> None:
+        """See `EndpointSource`."""
+
+    def open(self, deliver: Deliver, fail: Fail) -> EndpointStream:
+        """See `EndpointSource`."""
+        raise NotImplementedError("there is no model to ask: look at `available` first")
+
+
+class InlineEndpoint:
+    """The same in virtual time: it answers after the time that an answer takes."""
+
+    def __init__(self, seconds: float = TYPICAL_SECONDS) -> None:
+        self.seconds = seconds
+        self.available = smart_turn_available()
+        self.reads_words = moonshine_available()
+
+    def prepare(self) -> None:
+        """See `EndpointSource`: it is loaded when it is asked."""
+
+    def open(self, deliver: Deliver, fail: Fail) -> EndpointStream:
+        """See `EndpointSource`."""
+        return _InlineStream(self, deliver)
+
+
+class _InlineStream:
+    def __init__(self, source: InlineEndpoint, deliver: Deliver) -> None:
+        self._seconds = source.seconds
+        self._listener = Listener(sound=True, words=source.reads_words)
+        self._deliver: Deliver | None = deliver
+
+    def feed(self, samples: NDArray[np.float32]) -> None:
+        self._listener.ring.feed(samples)
+
+    def ask(self, question: Question) -> None:
+        probability, words = self._listener.answer(question)
+        loop = asyncio.get_running_loop()
+        loop.call_later(self._seconds, self._answered, question.ticket, probability, words)
+
+    def close(self) -> None:
+        self._deliver = None
+
+    def _answered(self, ticket: int, probability: float | None, words: str | None) -> None:
+        if self._deliver is not None:
+            self._deliver(ticket, probability, words)
+
+
+Run = Callable[[Callable[[], float], Callable[[float], None], Fail], None]
+"""Runs a function off the loop; then calls, on the loop, one of the two others."""
+
+
+class CustomEndpoint:
+    """Asks an `EndOfTurnModel` of the user's own."""
+
+    available = True
+    reads_words = False
+
+    def __init__(self, model: EndOfTurnModel, run: Run) -> None:
+        self.model = model
+        self.run = run
+
+    def prepare(self) -> None:
+        """See `EndpointSource`: it is warmed up when the stream is made."""
+
+    def open(self, deliver: Deliver, fail: Fail) -> EndpointStream:
+        """See `EndpointSource`."""
+        return _CustomStream(self, deliver, fail)
+
+
+class _CustomStream:
+    def __init__(self, source: CustomEndpoint, deliver: Deliver, fail: Fail) -> None:
+        self._source = source
+        self._deliver: Deliver | None = deliver
+        self._fail = fail
+        self._ring = Ring(MODEL_SECONDS)
+        self._busy = False
+        self._next: Question | None = None
+
+    def feed(self, samples: NDArray[np.float32]) -> None:
+        self._ring.feed(samples)
+
+    def ask(self, question: Question) -> None:
+        self._next = question
+        if not self._busy:
+            self._ask()
+
+    def close(self) -> None:
+        self._deliver = self._next = None
+
+    def _ask(self) -> None:
+        question, self._next = self._next, None
+        if question is None or not question.sound:
+            return
+        self._busy = True
+        _, samples = self._ring.last(question.start)
+        audio = (RATE, audio_to_int16(samples)[None])
+        model = self._source.model
+
+        def judge() -> float:
+            probability = float(model.end_of_turn(audio))
+            if not 0 <= probability <= 1:
+                raise ValueError(f"expected a probability in [0, 1], got {probability}")
+            return probability
+
+        def answered(probability: float) -> None:
+            self._busy = False
+            if self._deliver is not None:
+                self._deliver(question.ticket, probability, None)
+            self._ask()
+
+        def failed(error: Exception) -> None:
+            self._busy = False
+            if self._deliver is not None:
+                self._fail(error)
+            self._ask()
+
+        self._source.run(judge, answered, failed)

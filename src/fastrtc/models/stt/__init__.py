@@ -1,0 +1,1 @@
+"""Speech to text on the server's own CPU: Moonshine."""

@@ -1,0 +1,190 @@
+"""What the words say about the end of a turn: "... to the" goes on, "... to the station" may not.
+
+English only. It reads what a recogniser wrote, whose spelling of a half-said word is often wrong,
+so a word counts by its sound where two are alike ("to", "too").
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+HANGING: Final = -4.0
+"""Log-odds of an end after a word that hardly ever ends a sentence."""
+LEANING: Final = -2.2
+"""The same after a word that usually goes on: prepositions, auxiliaries, relative pronouns."""
+HALF: Final = -2.0
+"""The same after a clause that wants another one, with none in sight."""
+COUNTING: Final = -1.2
+"""The same inside a number or a spelling, which may be over at any time."""
+UNMARKED: Final = -1.0
+"""The same where the recogniser itself heard no end and wrote no full stop."""
+ASKED: Final = 0.7
+"""The same where it heard a question."""
+
+
+def _set(words: str) -> frozenset[str]:
+    return frozenset(words.split())
+
+
+_FILLERS: Final = _set("""um uh er erm uhm hm hmm mm ehm""")
+_HANGING: Final = _FILLERS | _set(
+    """a an the and or nor but because although unless whether if than of my your our their its
+    every very quite rather i'm you're we're they're he's she's it's that's there's here's i've
+    you've we've they've i'll you'll we'll they'll he'll she'll i'd you'd we'd they'd let's i
+    we they he she gonna wanna gotta whose which per via versus plus minus double"""
+)
+_LEANING: Final = _set(
+    """to too from with for at by into onto upon about on in near since until till between among
+    without through during against toward towards behind beside beyond under above across along
+    around except regarding concerning is are was were be been being am has had have having
+    does did do will would could should can might must shall may that who whom when where why
+    how what so then maybe perhaps also just only even like as while once before after though
+    says say said saying asked asking told means called named wants want need needs his her
+    this these those some any another each both either neither other more most much many few
+    several such it's going trying supposed able next kind sort because 'cause cause not and/or
+    get gets got send give put tell make let bring i don't won't can't isn't didn't doesn't"""
+)
+_HELD: Final = (
+    "let me think",
+    "let me see",
+    "let me check",
+    "let me look",
+    "let's see",
+    "hold on",
+    "hang on",
+    "wait a second",
+    "one second",
+    "one moment",
+    "just a moment",
+    "just a second",
+    "give me a second",
+    "give me a moment",
+    "bear with me",
+    "was it called",
+    "is it called",
+    "what's it called",
+    "the word",
+    "how do i say",
+    "how do i put it",
+    "you know",
+    "i mean",
+    "i guess",
+    "depends on",
+    "for example",
+    "for instance",
+    "on the other hand",
+    "to be honest",
+    "in other words",
+    "the thing is",
+)
+"""Phrases with which people keep the floor while they think, or that lead into more."""
+_ENDS: Final = (
+    *("thank you", "of course", "and so on", "all right", "i do", "i am", "i have", "i can"),
+    *("think so", "hope so", "guess so", "told you so", "please do", "why not", "what for"),
+)
+"""Ends of sentences whose last word would speak against it."""
+_SUBORDINATE: Final = _set(
+    """if when whenever unless although though while once until till before after since provided
+    assuming supposing wherever whereas"""
+)
+_ASKING: Final = _set("""what which who whom where how""")
+_AUXILIARY: Final = _set(
+    """is are was were am do does did can could will would should shall may might must has have
+    had isn't aren't don't doesn't didn't can't won't"""
+)
+_NUMBERS: Final = _set(
+    """zero oh one two three four five six seven eight nine ten eleven twelve thirteen fourteen
+    fifteen sixteen seventeen eighteen nineteen twenty thirty forty fifty sixty seventy eighty
+    ninety hundred thousand"""
+)
+_COUNTED: Final = _set(
+    """number address card account phone mobile code reference spelled spelt street digits"""
+)
+_CLAIMS: Final = _set(
+    """stop wait no nope hold hang but actually sorry excuse pardon what hello hey pause quiet
+    enough shut listen cancel never help repeat again question slow slower louder sentence
+    don't back next skip please who why when where how can could"""
+)
+"""Words that take the floor, however short they are said."""
+_NOISE: Final = _set("""um uh er erm hm hmm mm ah oh huh you the a i bye""")
+"""What a recogniser writes for a cough or a breath, or what means nothing."""
+_LONG_CLAUSE: Final = 9
+"""Words after which a subordinate clause has had the time for its main clause."""
+
+
+def end_hint(text: str) -> float:
+    """Log-odds that a turn ends with these words, besides how they sound; 0 where they say nothing.
+
+    The figures are fitted by eye to made and human sentences (`benchmarks/turns.py`); what
+    matters is their order.
+    """
+    marked = text.strip()
+    words = _words(marked)
+    if not words:
+        return 0.0
+    hint = min(_last_word(words), _clause(marked), _counting(words))
+    if hint < 0:
+        return hint
+    if marked.endswith("?"):
+        return ASKED
+    return 0.0 if marked.endswith((".", "!", ",")) else UNMARKED
+
+
+def is_meant(text: str) -> bool:
+    """Whether a short sound over a reply is meant to end it: "stop", but not "mm-hm" or "okay"."""
+    return not _CLAIMS.isdisjoint(_words(text))
+
+
+def is_answer(text: str) -> bool:
+    """Whether there is any word in a short sound: "yes", but not a cough."""
+    return any(word not in _NOISE for word in _words(text))
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"[a-z0-9']+", text.lower().replace("\u2019", "'"))
+
+
+def _ends_with(tail: str, phrases: tuple[str, ...]) -> bool:
+    return f" {tail}".endswith(tuple(f" {phrase}" for phrase in phrases))
+
+
+def _last_word(words: list[str]) -> float:
+    last = words[-1]
+    tail = " ".join(words[-4:])
+    if _ends_with(tail, _HELD):
+        return HANGING
+    if _ends_with(tail, _ENDS):
+        return 0.0
+    if last in _HANGING:
+        return HANGING
+    if last in _LEANING:
+        # "Which one do you want?", "Where are you from?": what it leans on stands in front.
+        return 0.0 if len(words) > 3 and words[0] in _ASKING else LEANING
+    # "and after that you": a subject that has no verb yet.
+    if last in ("you", "it") and len(words) > 1 and words[-2] in (*_SUBORDINATE, "that", "and"):
+        return LEANING
+    return 0.0
+
+
+def _clause(text: str) -> float:
+    """A subordinate clause alone: "If you don't mind", but not "When does it start?"."""
+    sentence = re.split(r"[.!?]\s+", text)[-1]
+    words = _words(sentence)
+    if len(words) < 2 or words[0] not in _SUBORDINATE or words[1] in _AUXILIARY:
+        leads = words[:2] == ["not", "only"] or words[:3] == ["as", "soon", "as"]
+        if not leads:
+            return 0.0
+    main = sentence.rstrip(" ,.!?").partition(",")[2]
+    return 0.0 if len(_words(main)) >= 2 or len(words) > _LONG_CLAUSE else HALF
+
+
+def _counting(words: list[str]) -> float:
+    """Numbers and letters one by one, where a number or a name is being told."""
+    last = words[-1]
+    letter = len(last) == 1 and last.isalpha() and last not in ("i", "a")
+    if letter and len(words) > 2:
+        return COUNTING
+    if (last.isdigit() or last in _NUMBERS) and not _COUNTED.isdisjoint(words):
+        return COUNTING
+    return 0.0
