@@ -100,9 +100,9 @@ def test_an_async_function_takes_exactly_the_time_that_it_awaits(phrase: Sound) 
         call.say(phrase)
         call.wait(3.0)
         (turn,) = call.turns
-    assert turn.finished is not None
-    assert turn.reply_started is not None
-    assert 1.0 <= turn.reply_started - turn.finished <= 1.05
+    assert turn.decided is not None
+    assert turn.first_sound is not None
+    assert 1.0 <= turn.first_sound - turn.decided <= 1.05
 
 
 @pytest.mark.pitfall(16)

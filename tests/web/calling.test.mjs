@@ -16,6 +16,24 @@ test("the offer carries sdp, type and webrtc_id and nothing else", async (t) => 
   assert.deepEqual(server.offers, [{ sdp: "offer 0", type: "offer", webrtc_id: client.id }]);
 });
 
+test("a client that watches says so in every offer, a fresh start or a restart", async (t) => {
+  const { server } = browser(t);
+  const { client, peer } = await connected({ watch: true });
+  peer.become("failed");
+  await settle();
+  const offer = { type: "offer", webrtc_id: client.id, watch: true };
+  assert.deepEqual(server.offers, [
+    { ...offer, sdp: "offer 0" },
+    { ...offer, sdp: "offer 1", restart: true },
+  ]);
+});
+
+test("watch is not in the offer where it is not wished for", async (t) => {
+  const { server } = browser(t);
+  await connected({ watch: false });
+  assert.ok(!("watch" in server.offers[0]));
+});
+
 test("the answer becomes the remote description", async (t) => {
   browser(t);
   const { peer } = await connected();

@@ -59,6 +59,48 @@ test("malformed messages are passed over", async (t) => {
   assert.equal(client.state, "connected");
 });
 
+/** The events of a watching client, as `[type, detail]`. */
+function watched(client) {
+  const events = [];
+  for (const type of ["steps", "decision", "turn_record"])
+    client.addEventListener(type, ({ detail }) => events.push([type, detail]));
+  return events;
+}
+
+test("a client that watches tells steps, decisions and turns", async (t) => {
+  browser(t);
+  const { client, diary, peer } = await connected({ watch: true });
+  const events = watched(client);
+  const steps = { end: 0.064, steps: [[0.1, -60, -100, "listening"]] };
+  peer.say({ type: "steps", data: steps });
+  peer.say({ type: "decision", data: { at: 1, kind: "user started" } });
+  peer.say({ type: "turn", data: { number: 1 } });
+  assert.deepEqual(events, [
+    ["steps", steps],
+    ["decision", { at: 1, kind: "user started" }],
+    ["turn_record", { number: 1 }],
+  ]);
+  assert.equal(diary.message.length, 3);
+  assert.deepEqual(diary.turn, ["listening"]);
+});
+
+test("messages of a handler that have such names are no news of turn-taking", async (t) => {
+  browser(t);
+  const { client, peer } = await connected({ watch: true });
+  const events = watched(client);
+  for (const data of ["left", null, 3, undefined]) peer.say({ type: "turn", data });
+  assert.deepEqual(events, []);
+});
+
+test("a client that does not watch only passes such messages on", async (t) => {
+  browser(t);
+  const { client, diary, peer } = await connected();
+  const events = watched(client);
+  peer.say({ type: "turn", data: { number: 1 } });
+  assert.deepEqual(events, []);
+  assert.equal(diary.message.length, 1);
+});
+
 test("an error of the handler is shown and does not end the call", async (t) => {
   browser(t);
   const { client, diary, peer } = await connected();

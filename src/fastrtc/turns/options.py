@@ -102,7 +102,7 @@ class EndpointPolicy:
     soon: float = 0.2
     late: float = 1.6
     sure: float = 0.8
-    unsure: float = 0.15
+    unsure: float = 0.25
     unjudged: float = 0.8
 
 

@@ -169,10 +169,11 @@ export function tell(turn) {
   const times = ["speech_start", "speech_end", "decided", "first_sound"].map((name) => number(turn[name]));
   const [start, end, decided, sound] = times;
   const parts = [`Turn ${turn.number}`];
-  if (start === null) parts.push(decided === null ? "nobody asked" : "nothing said");
+  if (start === null) parts.push(decided === null ? "greeting" : "nothing said");
   else if (end !== null) parts.push(`spoke ${seconds(end - start, 1)}`);
   if (decided !== null && end !== null) parts.push(`decided after ${seconds(decided - end)}${why(turn.evidence)}`);
-  if (number(turn.speculated) > 0) parts.push(`${turn.speculated} begun too early`);
+  const early = number(turn.speculated) ?? 0;
+  if (early > 0) parts.push(`${early} early ${early > 1 ? "replies" : "reply"} discarded`);
   if (sound !== null) parts.push(end === null ? `first sound at ${seconds(sound)}` : `first sound ${seconds(sound - end)}`);
   const held = Array.isArray(turn.false_alarms) ? turn.false_alarms.map((it) => number(it?.[1]) ?? 0) : [];
   if (held.length) parts.push(`held for nothing ${seconds(held.reduce((sum, it) => sum + it))}`);
@@ -203,7 +204,7 @@ const FLOORS = {
   overlapping: ["end", 0.35],
   waiting: ["soft", 0.3],
 };
-const COLORS = ["ink", "soft", "hair", "caller", "reply", "warn", "end"];
+const COLORS = ["glow", "ink", "soft", "hair", "caller", "reply", "warn", "end"];
 const FONT = "11px ui-sans-serif, system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif";
 const LINE = 13; // px of a line of labels
 const RIBBON = 18;
@@ -246,7 +247,7 @@ export class Strip {
     const x = (at) => ((at - begin) / this.seconds) * width;
     const view = { pen, colors, width, x, begin, end };
 
-    this.#axis(view, height);
+    if (this.#history.newest !== null) this.#axis(view, height);
     for (const steps of this.#history.stretches(begin, end)) {
       band(view, steps, ({ level }) => ribbon - 1 - loudness(level) * (lane - 4), ribbon - 1, colors.caller);
       const below = ribbon + RIBBON + 1;
@@ -257,17 +258,19 @@ export class Strip {
     if (width !== this.#width) for (const it of this.#history.decisions) delete it.row;
     this.#width = width;
     arrange(this.#history.decisions, (label) => ((pen.measureText(label).width + 8) / width) * this.seconds, rows);
-    for (const it of this.#history.decisions)
-      if (it.at > begin && it.at - this.seconds < end) tick(view, it, ribbon, rows);
+    const drawn = this.#history.decisions.filter(({ at }) => at > begin && at <= end);
+    for (const it of drawn) tick(view, it, ribbon + RIBBON, rows);
+    for (const it of drawn) label(view, it);
   }
 
-  #axis({ pen, colors, x, begin, end }, height) {
+  #axis({ pen, colors, width, x, begin, end }, height) {
     pen.textAlign = "center";
     for (let second = Math.max(0, Math.ceil(begin)); second <= end; second++) {
       pen.fillStyle = colors.hair;
       pen.fillRect(x(second), height - AXIS, 1, second % 2 ? 3 : 5);
       pen.fillStyle = colors.soft;
-      if (second % 2 === 0)
+      // A time that is cut off by the edge reads as another time.
+      if (second % 2 === 0 && x(second) > 16 && x(second) < width - 16)
         pen.fillText(`${Math.floor(second / 60)}:${String(second % 60).padStart(2, "0")}`, x(second), height - 5);
     }
   }
@@ -311,16 +314,30 @@ function ribbonPart({ pen, colors, x }, { state, start, end }, top) {
   if (pen.measureText(state).width + 10 < right - left) pen.fillText(state, left + 5, top + RIBBON / 2 + 0.5);
 }
 
-function tick({ pen, colors, x }, { at, label, kind, row }, ribbon, rows) {
-  const color = /interrupt/.test(kind) ? colors.end : kind === "false alarm" ? colors.warn : colors.ink;
-  const top = row < 0 ? rows * LINE : row * LINE + 1;
-  pen.fillStyle = color;
+function tick(view, { at, kind, row }, bottom, rows) {
+  const { pen, x } = view;
+  const top = (row < 0 ? rows : row) * LINE + 1;
+  pen.fillStyle = tint(view, kind);
   pen.globalAlpha = 0.5;
-  pen.fillRect(Math.round(x(at)), top, 1, ribbon + RIBBON - top);
+  pen.fillRect(Math.round(x(at)), top, 1, bottom - top);
   pen.globalAlpha = 1;
-  pen.textAlign = "right";
-  if (row >= 0) pen.fillText(label, Math.round(x(at)) - 3, top + LINE / 2);
 }
+
+/** The words at a tick, on a ground of their own: the ticks of labels further up go through here. */
+function label(view, { at, label, kind, row }) {
+  if (row < 0) return;
+  const { pen, colors, x } = view;
+  const [right, middle] = [Math.round(x(at)) - 3, (row + 0.5) * LINE + 1];
+  pen.textAlign = "right";
+  pen.strokeStyle = colors.glow;
+  pen.lineWidth = 3;
+  pen.strokeText(label, right, middle);
+  pen.fillStyle = tint(view, kind);
+  pen.fillText(label, right, middle);
+}
+
+const tint = ({ colors }, kind) =>
+  /interrupt/.test(kind) ? colors.end : kind === "false alarm" ? colors.warn : colors.ink;
 
 // — on the page —
 
