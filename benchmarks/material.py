@@ -21,6 +21,9 @@ RATE: Final = 16_000
 SPEECH_DBFS: Final = -24.0
 ROOM_DBFS: Final = -66.0
 SEED: Final = 1
+STEP: Final = RATE // 100
+AUDIBLE_DBFS: Final = -45.0
+PHRASE_DBFS: Final = -40.0
 
 Samples = NDArray[np.float32]
 
@@ -43,12 +46,32 @@ class Said:
 
 
 def read(path: Path) -> Samples:
-    """A file at 16 kHz, its loud parts at `SPEECH_DBFS`."""
+    """A file at 16 kHz, its loud parts at `SPEECH_DBFS`, audible from end to end."""
     rate, pcm = load_speech(path)
     samples = soxr.resample(pcm[0].astype(np.float32) / 32768, rate, RATE)
     loud = samples[np.abs(samples) > 0.05 * np.abs(samples).max()]
     gain = 10 ** (SPEECH_DBFS / 20) / np.sqrt(np.mean(loud**2))
-    return np.asarray(samples * gain, np.float32)
+    samples = np.asarray(samples * gain, np.float32)
+    audible = np.flatnonzero(_levels(samples) > AUDIBLE_DBFS)
+    return samples[audible[0] * STEP : (audible[-1] + 1) * STEP] if len(audible) else samples
+
+
+def phrases(samples: Samples) -> list[Samples]:
+    """Pieces of 0.6 to 3 s of a recording, without an inner pause of over 0.15 s."""
+    spans: list[list[int]] = []
+    for index in np.flatnonzero(_levels(samples) > PHRASE_DBFS):
+        if spans and index - spans[-1][1] <= 15:
+            spans[-1][1] = int(index)
+        else:
+            spans.append([int(index), int(index)])
+    pieces = [samples[a * STEP : (b + 1) * STEP] for a, b in spans]
+    return [piece for piece in pieces if 0.6 <= len(piece) / RATE <= 3.0]
+
+
+def _levels(samples: Samples) -> Samples:
+    """dBFS of each 10 ms."""
+    frames = samples[: len(samples) // STEP * STEP].reshape(-1, STEP)
+    return np.asarray(10 * np.log10(np.mean(frames**2, axis=1) + 1e-12), np.float32)
 
 
 def turns(folder: Path) -> Iterator[Said]:

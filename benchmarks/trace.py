@@ -8,6 +8,7 @@ from functools import cache
 from typing import Final
 
 import numpy as np
+from material import Samples
 
 from fastrtc.handlers.ears import NEWEST, decibels
 from fastrtc.models.end_of_turn.source import TYPICAL_SECONDS, Listener, Question
@@ -15,8 +16,6 @@ from fastrtc.models.vad.silero import RATE, WINDOW, Silero
 from fastrtc.turns.endpointing import Opinion
 from fastrtc.turns.machine import Kind, TurnMachine
 from fastrtc.turns.options import EndpointPolicy, TurnPolicy
-
-from material import Samples
 
 PRE_ROLL: Final = 0.3
 NEVER: Final = EndpointPolicy(soon=60, late=60, unjudged=60)

@@ -8,9 +8,10 @@ import pytest
 
 import fastrtc
 from fastrtc import utils
-from fastrtc.context import Context, current_context, get_current_context
+from fastrtc.context import Context, current_context, current_reply, get_current_context
 from fastrtc.errors import Warning
 from fastrtc.threads import Workers
+from fastrtc.turns.record import Heard
 
 
 class Client:
@@ -81,6 +82,38 @@ def test_two_calls_share_no_state() -> None:
 
 def test_a_context_prints_the_ids_and_not_its_inside(context: Context) -> None:
     assert repr(context) == "Context(webrtc_id='ann', websocket_id='ann', state={})"
+
+
+def test_outside_a_reply_nothing_is_heard_of_it(context: Context) -> None:
+    assert context.heard == Heard(0.0, "")
+
+
+def test_in_a_reply_its_own_part_is_heard(context: Context) -> None:
+    class Said:
+        heard = Heard(1.5, "Good day")
+
+    token = current_reply.set(Said())
+    assert get_current_context().heard == Heard(1.5, "Good day")
+    current_reply.reset(token)
+    assert get_current_context().heard == Heard()
+
+
+async def test_two_replies_of_a_call_do_not_hear_each_other(context: Context) -> None:
+    class Said:
+        def __init__(self, seconds: float) -> None:
+            self.heard = Heard(seconds)
+
+    async def reply(seconds: float) -> float:
+        current_reply.set(Said(seconds))
+        await asyncio.sleep(0)
+        return get_current_context().heard.seconds
+
+    current_context.set(context)
+    assert await asyncio.gather(reply(1.0), reply(2.0)) == [1.0, 2.0]
+
+
+def test_before_the_first_reply_nothing_was_heard(context: Context) -> None:
+    assert context.heard_before == Heard()
 
 
 def test_a_warning_in_a_call_is_shown_to_its_client(context: Context, client: Client) -> None:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 NOT_YET = {
     12,  # stop words
-    13,  # a cough or "mm-hm" that interrupts
     15,  # the WebSocket and telephone lines, of which a part is tested already
     32,  # Twilio's signature, of which the dependencies are tested already
     33,  # Twilio's clear, marks and digits

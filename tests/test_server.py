@@ -69,7 +69,14 @@ async def test_the_page_and_its_files_are_served_below_its_path(path: str) -> No
     async with serving(app) as http:
         page = await http.get(f"{path}/")
         assert "text/html" in page.headers["content-type"]
-        for name in ("client.js", "signalling.js", "page.js", "style.css", "client.d.ts"):
+        for name in (
+            "client.js",
+            "signalling.js",
+            "page.js",
+            "strip.js",
+            "style.css",
+            "client.d.ts",
+        ):
             assert (await http.get(f"{path}/web/{name}")).status_code == 200
         assert (await http.get(f"{path}/web/server.py")).status_code == 404
 

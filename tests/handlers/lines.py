@@ -49,7 +49,10 @@ class _LoudStream:
 
 
 class Advice:
-    """An `EndpointSource` that says the same to every question, after 0.1 s."""
+    """An `EndpointSource` that says the same to every question, after 0.1 s.
+
+    The words, if any, are those of short sounds over a reply; those of turns say nothing.
+    """
 
     available = True
 
@@ -78,14 +81,16 @@ class _AdviceStream:
     def ask(self, question: Question) -> None:
         self._advice.questions.append(question)
         loop = asyncio.get_running_loop()
-        loop.call_later(self._advice.seconds, self._answer, question.ticket)
+        loop.call_later(self._advice.seconds, self._answer, question)
 
     def close(self) -> None:
         self._deliver = None
 
-    def _answer(self, ticket: int) -> None:
+    def _answer(self, question: Question) -> None:
+        advice = self._advice
+        words = "That is all." if advice.reads_words and question.sound else advice.words
         if self._deliver is not None:
-            self._deliver(ticket, self._advice.probability, self._advice.words)
+            self._deliver(question.ticket, advice.probability if question.sound else None, words)
 
 
 class Line(VirtualCall):

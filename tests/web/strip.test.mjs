@@ -70,7 +70,7 @@ test("a call that starts anew forgets the one before", () => {
 
 test("malformed steps, decisions and turns break nothing", () => {
   const history = new History();
-  const nonsense = [undefined, null, 7, "x", [], {}, { end: "1", steps: [] }, { end: NaN, steps: steps(1) }, { end: 1 }];
+  const nonsense = [undefined, null, 7, "x", [], {}, { end: "1", steps: [] }, { end: NaN, steps: steps(1) }];
   for (const data of [...nonsense, { end: 1, steps: {} }, { end: 1, steps: [] }, { end: 1, steps: [null, 7] }])
     assert.equal(history.add(data), false);
   for (const data of [...nonsense, { at: 1 }, { at: 1, kind: 7 }, { kind: "user started" }, { at: 1, kind: " " }])
@@ -213,7 +213,8 @@ const TURN = {
 test("a turn is told in words", () => {
   assert.equal(
     plain(tell(TURN)),
-    "Turn 3 · spoke 1.9 s · decided after 0.21 s (98 % finished: “to the station.”) · first sound 0.30 s · heard 2.4 s · interrupted",
+    "Turn 3 · spoke 1.9 s · decided after 0.21 s (98 % finished: “to the station.”)" +
+      " · first sound 0.30 s · heard 2.4 s · interrupted",
   );
 });
 

@@ -142,6 +142,7 @@ class Conversation:
             self._alarm = None
             ending = self.replies.remaining is not None and self.replies.remaining <= NEARLY_OVER
             meant = is_meant(words or "") or (ending and is_answer(words or ""))
+            logger.debug("call %s: over the reply: %r", self.host.context.webrtc_id, words)
             self._act(self.machine.told(Told.MEANT if meant else Told.NOT_MEANT))
         else:
             self._act(self.machine.judged(Opinion(probability, words), ticket))
@@ -177,8 +178,8 @@ class Conversation:
                 self._finished(event, utterance)
             elif event.kind is Kind.MAY_INTERRUPT:
                 self.host.playout.hold()
-            elif event.kind is Kind.MAY_BE_FALSE_ALARM:
-                self._may_be_false_alarm(event)
+            elif event.kind is Kind.UNCLEAR:
+                self._unclear(event)
             elif event.kind is Kind.FALSE_ALARM:
                 self.host.playout.resume()
             elif event.kind is Kind.USER_INTERRUPTS:
@@ -202,7 +203,7 @@ class Conversation:
         if not self.replies.adopt():
             self.replies.ask(self.handler.fn, said)
 
-    def _may_be_false_alarm(self, event: Event) -> None:
+    def _unclear(self, event: Event) -> None:
         policy = self.machine.policy.interruption
         if self._endpoint is not None and self._reads_words and policy.words:
             self._alarm = event.at

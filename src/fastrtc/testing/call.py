@@ -25,6 +25,7 @@ from fastrtc.session import Session
 from fastrtc.stream import Stream
 from fastrtc.testing.files import load_speech
 from fastrtc.testing.loop import VirtualLoop
+from fastrtc.testing.picture import draw
 from fastrtc.threads import Workers
 from fastrtc.turns.record import Decision, Step, Turn
 
@@ -76,7 +77,7 @@ class VirtualCall:
 
         Args:
             target: a stream, or a handler, of which a copy is called.
-            rate: Hz at which the caller's sound arrives.
+            rate: Hz at which the caller's silence arrives; `say` has a rate of its own.
             phone_mode: whether the caller is on a telephone.
             inputs: what the client answers when it is asked for its inputs.
             vad: voice detection in the place of Silero.
@@ -93,7 +94,7 @@ class VirtualCall:
         self._loop = VirtualLoop(self._workers)
         self._session: Session | None = None
         self._frames: list[Pcm] = []
-        self._said: list[Pcm] = []
+        self._said: list[tuple[float, Pcm]] = []
         self.messages: list[Message] = []
         """Every message to the client so far."""
         self.cleared: list[float] = []
@@ -224,20 +225,26 @@ class VirtualCall:
 
     def draw(self, path: str | Path) -> None:
         """Write a picture of the call so far, an SVG: what was said, heard and decided."""
-        from fastrtc.testing.picture import draw
-
         rate, heard = self.heard
-        said = [np.zeros((1, 0), np.int16), *self._said]
         picture = draw(
             rate=self._rate,
-            said=np.concatenate(said, axis=1),
+            said=self._on_time_axis(),
             heard_rate=rate,
             heard=heard,
             steps=self.steps,
             turns=self.turns,
-            decisions=self.decisions,
+            decisions=[(d.at, d.kind, _why(d)) for d in self.decisions],
         )
         Path(path).write_text(picture, encoding="utf-8")
+
+    def _on_time_axis(self) -> Pcm:
+        """What was said, with silence where nothing was sent."""
+        sound = np.zeros((1, round(self.now * self._rate)), np.int16)
+        for at, pcm in self._said:
+            start = round(at * self._rate)
+            part = pcm[:1, : max(0, sound.shape[1] - start)]
+            sound[:, start : start + part.shape[1]] = part
+        return sound
 
     # Inside: this is the `Line` of the session.
 
@@ -289,7 +296,7 @@ class VirtualCall:
             # A frame arrives when its last sample has been said.
             due = started + (index + 1) / FRAMES_PER_SECOND
             await asyncio.sleep(max(0.0, due - self._loop.now))
-            self._said.append(frame)
+            self._said.append((started + index / FRAMES_PER_SECOND, frame))
             self.session.hear(rate, frame)
 
     async def _settle(self, tasks: set[asyncio.Task[Any]]) -> None:
@@ -297,3 +304,12 @@ class VirtualCall:
 
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
         return self._loop.run_until_complete(work)
+
+
+def _why(decision: Decision) -> str:
+    """The evidence of a decision, in words."""
+    evidence = decision.evidence
+    if evidence is None:
+        return ""
+    said = f' "{evidence.opinion.words}"' if evidence.opinion.words else ""
+    return f"{evidence.finished:.0%} finished, {evidence.patience:.2f} s of silence{said}"

@@ -54,7 +54,7 @@ class State(Enum):
 
 
 class Told(Enum):
-    """What the machine is told besides the sound. The last three it tells itself."""
+    """What the machine is told besides the sound. The last four it tells itself."""
 
     REPLY_BEGAN = auto()
     """A reply that nobody asked for, such as a greeting."""
@@ -66,6 +66,8 @@ class Told(Enum):
     """The short sound over the reply had words that are meant to end it."""
     NOT_MEANT = auto()
     """It had none, or such as "mm-hm"."""
+    READABLE = auto()
+    """The caller has talked over the reply for long enough to read words from it."""
     TAKES_FLOOR = auto()
     """The caller has talked over the reply for too long not to mean it."""
     FELL_SILENT = auto()
@@ -82,7 +84,7 @@ class Kind(Enum):
     USER_WENT_ON = "user went on"
     USER_FINISHED = "user finished"
     MAY_INTERRUPT = "may interrupt"
-    MAY_BE_FALSE_ALARM = "may be false alarm"
+    UNCLEAR = "unclear"
     USER_INTERRUPTS = "user interrupts"
     FALSE_ALARM = "false alarm"
 
@@ -123,7 +125,9 @@ TABLE: Final[dict[tuple[State, Input], Row]] = {
     (S.REPLYING, Told.REPLY_ENDED): (S.LISTENING, ()),
     (S.REPLYING, Told.FORCED): (S.REPLYING, (K.USER_INTERRUPTS, K.USER_FINISHED)),
     #
-    (S.INTERRUPTING, Signal.QUIET): (S.FALTERING, (K.MAY_BE_FALSE_ALARM,)),
+    (S.INTERRUPTING, Told.READABLE): (S.INTERRUPTING, (K.UNCLEAR,)),
+    (S.INTERRUPTING, Signal.QUIET): (S.FALTERING, (K.UNCLEAR,)),
+    (S.INTERRUPTING, Told.MEANT): _TAKEN,
     (S.INTERRUPTING, Told.TAKES_FLOOR): _TAKEN,
     (S.INTERRUPTING, Told.REPLY_ENDED): (S.SPEAKING, (K.USER_STARTED,)),
     (S.INTERRUPTING, Told.FORCED): _CUT_SHORT,
@@ -258,6 +262,8 @@ class TurnMachine:
                 self._over_reply += 1
                 if self._over_reply >= steps(policy.min_speech):
                     return Told.TAKES_FLOOR
+                if self._over_reply == steps(policy.readable) and self.state in HELD:
+                    return Told.READABLE
                 onset = self._over_reply >= steps(policy.onset)
                 return Signal.SPEECH if onset else Signal.VOICE
             if self.state is State.FALTERING and self._judge.silence >= policy.resume_after:

@@ -68,15 +68,18 @@ class InterruptionPolicy:
         resume_after: seconds of silence after less than that, and the reply goes on.
         words: whether a recogniser, where one is installed, is asked about short sounds, so
             that "stop" ends the reply at once and "mm-hm" does not.
+        readable: seconds of voice after which it is asked for the first time. It is asked
+            again when the voice stops.
     """
 
     onset: float = 0.09
-    min_speech: float = 0.6
+    min_speech: float = 0.8
     resume_after: float = 0.35
     words: bool = True
+    readable: float = 0.45
 
     def __post_init__(self) -> None:
-        for name in ("onset", "min_speech", "resume_after"):
+        for name in ("onset", "min_speech", "resume_after", "readable"):
             value = getattr(self, name)
             if not 0 < value <= 10:
                 raise ValueError(f"expected {name} over 0 and up to 10 s, got {value}")

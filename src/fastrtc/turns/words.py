@@ -17,7 +17,7 @@ WEAK: Final = -1.4
 """The same after a word that goes on more often than not."""
 HALF: Final = -3.3
 """The same after a clause that wants another one, with none in sight."""
-COUNTING: Final = -1.7
+COUNTING: Final = -2.2
 """The same inside a number or a spelling, which may be over at any time."""
 UNMARKED: Final = -1.4
 """The same where the recogniser itself heard no end and wrote no full stop."""

@@ -174,7 +174,7 @@ export function tell(turn) {
   if (decided !== null && end !== null) parts.push(`decided after ${seconds(decided - end)}${why(turn.evidence)}`);
   const early = number(turn.speculated) ?? 0;
   if (early > 0) parts.push(`${early} early ${early > 1 ? "replies" : "reply"} discarded`);
-  if (sound !== null) parts.push(end === null ? `first sound at ${seconds(sound)}` : `first sound ${seconds(sound - end)}`);
+  if (sound !== null) parts.push(`first sound ${end === null ? `at ${seconds(sound)}` : seconds(sound - end)}`);
   const held = Array.isArray(turn.false_alarms) ? turn.false_alarms.map((it) => number(it?.[1]) ?? 0) : [];
   if (held.length) parts.push(`held for nothing ${seconds(held.reduce((sum, it) => sum + it))}`);
   if (number(turn.heard?.seconds) > 0) parts.push(`heard ${seconds(turn.heard.seconds, 1)}`);
