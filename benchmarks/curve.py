@@ -97,9 +97,9 @@ def draw(found: dict[tuple[str, str], list[Point]]) -> str:
     names = [(way, COLOURS[i % 4], "") for i, way in enumerate(ways)]
     names += [(folder, "#333", LINES[i % 3]) for i, folder in enumerate(folders)]
     for row, (label, colour, dash) in enumerate(names):
-        y = TOP + 20 + 20 * row
+        down = TOP + 20 + 20 * row
         parts.append(
-            f'<path d="M{WIDTH - 260} {y}h28" stroke="{colour}" stroke-width="2.2" '
-            f'stroke-dasharray="{dash}"/><text x="{WIDTH - 224}" y="{y + 4}">{label}</text>'
+            f'<path d="M{WIDTH - 260} {down}h28" stroke="{colour}" stroke-width="2.2" '
+            f'stroke-dasharray="{dash}"/><text x="{WIDTH - 224}" y="{down + 4}">{label}</text>'
         )
     return "\n".join([*parts, "</svg>"])

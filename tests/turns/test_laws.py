@@ -38,8 +38,14 @@ tellings = st.builds(
 utterances = st.tuples(st.integers(3, 25), st.integers(2, 30)).map(
     lambda times: [Hear(VOICE, times=times[0]), Hear(SILENCE, times=times[1])]
 )
+# Something is told in the middle of a short sound, or in the silence after it.
+moments = st.tuples(st.integers(3, 9), st.integers(0, 12), tellings).map(
+    lambda m: [Hear(VOICE, times=m[0]), *[Hear(SILENCE)] * m[1], m[2]]
+)
 parts = st.lists(
-    st.one_of(utterances, *(step.map(lambda s: [s]) for step in (hearings, judgements, tellings))),
+    st.one_of(
+        utterances, moments, *(step.map(lambda s: [s]) for step in (hearings, judgements, tellings))
+    ),
     max_size=15,
 )
 # Three lists: one alone is short as a rule.

@@ -96,7 +96,9 @@ def test_only_the_last_sentence_has_a_clause_that_wants_another() -> None:
     assert end_hint("We can go home now. If you don't mind.") < 0.0
 
 
-@pytest.mark.parametrize("text", ["", " ", "...", "?", "\u4f60\u597d", "\u0414\u0430", "\U0001f600"])
+@pytest.mark.parametrize(
+    "text", ["", " ", "...", "?", "\u4f60\u597d", "\u0414\u0430", "\U0001f600"]
+)
 def test_no_words_say_nothing(text: str) -> None:
     assert end_hint(text) == 0.0
     assert not is_meant(text)

@@ -103,7 +103,7 @@ class EndpointPolicy:
     """
 
     soon: float = 0.2
-    late: float = 1.6
+    late: float = 1.4
     sure: float = 0.8
     unsure: float = 0.25
     unjudged: float = 0.8
