@@ -73,8 +73,11 @@ class Microphone(MediaStreamTrack):
 class Caller:
     """One call over WebRTC, as an older page makes it."""
 
-    def __init__(self, http: httpx.AsyncClient, path: str = "", direction: str = "") -> None:
+    def __init__(
+        self, http: httpx.AsyncClient, path: str = "", direction: str = "", watch: bool = False
+    ) -> None:
         self.http = http
+        self.watch = watch
         self.path = path
         self.id = uuid.uuid4().hex[:10]
         self.direction = direction
@@ -97,7 +100,8 @@ class Caller:
         self.connection.on("track", self._track)
         await self.connection.setLocalDescription(await self.connection.createOffer())
         description = self.connection.localDescription
-        return {"sdp": description.sdp, "type": "offer", "webrtc_id": self.id}
+        offer = {"sdp": description.sdp, "type": "offer", "webrtc_id": self.id}
+        return {**offer, "watch": True} if self.watch else offer
 
     async def post(self, body: Any) -> dict[str, Any]:
         reply = await self.http.post(f"{self.path}/webrtc/offer", json=body)

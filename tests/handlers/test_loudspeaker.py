@@ -17,16 +17,18 @@ from tests.conftest import Sound, human_speech, tone
 
 RATE = 16_000
 FRAME = RATE // 50
-ECHO_DELAY = 0.15
-"""Seconds from our sending a sound to our hearing it again."""
 ECHO_GAIN = 10 ** (-10 / 20)
+LEVEL = 0.1 * 32_768
+"""RMS of both voices: -20 dBFS."""
 
 
 class Speakerphone(VirtualCall):
     """A caller whose microphone hears what their loudspeaker plays, and a little noise."""
 
-    def __init__(self, handler: ReplyOnPause) -> None:
+    def __init__(self, handler: ReplyOnPause, delay: float) -> None:
+        """``delay``: seconds from our sending a sound to our hearing it again."""
         super().__init__(handler, rate=RATE)
+        self._delay = delay
         self._noise = np.random.default_rng(3)
 
     def talk(self, speech: NDArray[np.int16] | None = None, seconds: float = 0.0) -> None:
@@ -39,7 +41,7 @@ class Speakerphone(VirtualCall):
 
     def _echo(self) -> NDArray[np.float64]:
         # This frame is heard when its last sample has been said.
-        start = self.now - ECHO_DELAY
+        start = self.now - self._delay
         heard = self.heard_between(start, start + 0.02)[0] if start >= 0 else np.zeros(0)
         frame = np.zeros(FRAME)
         assert self.heard[0] == RATE
@@ -51,13 +53,25 @@ class Speakerphone(VirtualCall):
         return [decision.kind for decision in self.decisions].count("may interrupt")
 
 
+def loud(samples: NDArray[np.int16]) -> NDArray[np.int16]:
+    """A voice as loud as voices are."""
+    rms = float(np.sqrt(np.mean(samples.astype(np.float64) ** 2)))
+    return np.clip(samples * (LEVEL / rms), -32_768, 32_767).astype(np.int16)
+
+
 @pytest.fixture(scope="module")
 def story() -> Sound:
     """Some 15 s of a human voice, which is our reply; 16 kHz."""
     rate, samples = load_speech(human_speech("two_cities.wav"))
     resampler = StreamResampler(rate, RATE)
     sound = resampler.process(samples[:, round(1.2 * rate) : round(17.0 * rate)])
-    return RATE, np.concatenate([sound, resampler.flush()], axis=1)
+    return RATE, loud(np.concatenate([sound, resampler.flush()], axis=1))
+
+
+@pytest.fixture(scope="module")
+def remark(beckett: Sound) -> Sound:
+    """2.3 s of another human voice."""
+    return RATE, loud(beckett[1][:, round(1.89 * RATE) : round(4.19 * RATE)])
 
 
 def handler(story: Sound, **options: Any) -> ReplyOnPause:
@@ -67,51 +81,72 @@ def handler(story: Sound, **options: Any) -> ReplyOnPause:
     return ReplyOnPause(reply, output_sample_rate=RATE, **options)
 
 
-cancelled = pytest.mark.parametrize("echo_cancellation", [False, True])
+ways = pytest.mark.parametrize(
+    ("delay", "cancelled"), [(0.06, False), (0.3, False), (0.06, True), (0.15, True), (0.3, True)]
+)
 
 
-@cancelled
-def test_our_own_reply_from_the_loudspeaker_does_not_interrupt_it(
-    phrase: Sound, story: Sound, echo_cancellation: bool
-) -> None:
-    with Speakerphone(handler(story, echo_cancellation=echo_cancellation)) as call:
+def hears_itself(story: Sound, phrase: Sound, delay: float, **options: Any) -> Speakerphone:
+    with Speakerphone(handler(story, **options), delay) as call:
         call.talk(seconds=0.5)
-        call.talk(phrase[1])
+        call.talk(loud(phrase[1]))
         call.talk(seconds=19.0)
-        assert "interrupted" not in call.log
-        assert call.log.count("started_talking") == 1
-        (turn,) = call.turns
-        assert turn.heard.seconds == pytest.approx(story[1].shape[1] / RATE, abs=0.05)
-        assert call.held() <= 1
+    return call
 
 
-@cancelled
+@ways
+def test_our_own_reply_from_the_loudspeaker_does_not_interrupt_it(
+    phrase: Sound, story: Sound, delay: float, cancelled: bool
+) -> None:
+    call = hears_itself(story, phrase, delay, echo_cancellation=cancelled)
+    assert "interrupted" not in call.log
+    assert call.log.count("started_talking") == 1
+    (turn,) = call.turns
+    assert turn.heard.seconds == pytest.approx(story[1].shape[1] / RATE, abs=0.05)
+    assert call.held() <= 1
+
+
+@pytest.mark.xfail(
+    strict=True,
+    reason="holding and going on, 0.25 s at a time, for ever: levels cut by holds have a spread "
+    "over 7 dB, so that no coupling is learned, whatever the evidence",
+)
+@pytest.mark.parametrize("delay", [0.1, 0.15, 0.18])
+def test_a_reply_is_heard_in_one_piece_whatever_the_delay_of_its_echo(
+    phrase: Sound, story: Sound, delay: float
+) -> None:
+    call = hears_itself(story, phrase, delay)
+    assert call.held() <= 2
+    assert call.turns[0].heard.seconds == pytest.approx(story[1].shape[1] / RATE, abs=0.05)
+
+
+@ways
 @pytest.mark.parametrize("after", [3.0, 6.0])
 def test_a_caller_on_a_loudspeaker_can_interrupt(
-    phrase: Sound, beckett: Sound, story: Sound, echo_cancellation: bool, after: float
+    phrase: Sound, remark: Sound, story: Sound, delay: float, cancelled: bool, after: float
 ) -> None:
-    with Speakerphone(handler(story, echo_cancellation=echo_cancellation)) as call:
+    with Speakerphone(handler(story, echo_cancellation=cancelled), delay) as call:
         call.talk(seconds=0.5)
-        call.talk(phrase[1])
+        call.talk(loud(phrase[1]))
         call.talk(seconds=after)
         assert "interrupted" not in call.log
         onset = call.now
-        call.talk(beckett[1][:, round(0.3 * RATE) : round(3.0 * RATE)])
+        call.talk(remark[1])
         interrupted = [message.at for message in call.messages if message.data == "interrupted"]
     assert interrupted
-    assert interrupted[0] - onset < 2.6
+    assert interrupted[0] - onset < 2.0
 
 
-@cancelled
+@ways
 def test_what_a_caller_on_a_loudspeaker_says_in_silence_is_a_turn(
-    phrase: Sound, story: Sound, echo_cancellation: bool
+    phrase: Sound, story: Sound, delay: float, cancelled: bool
 ) -> None:
     rate, samples = story
     short = (rate, samples[:, : 3 * rate])
-    with Speakerphone(handler(short, echo_cancellation=echo_cancellation)) as call:
+    with Speakerphone(handler(short, echo_cancellation=cancelled), delay) as call:
         for _ in range(3):
             call.talk(seconds=0.5)
-            call.talk(phrase[1])
+            call.talk(loud(phrase[1]))
             call.talk(seconds=4.5)
         assert len(call.turns) == 3
         assert not any(turn.interrupted for turn in call.turns)
@@ -119,7 +154,7 @@ def test_what_a_caller_on_a_loudspeaker_says_in_silence_is_a_turn(
 
 @pytest.mark.parametrize("after", [0.0, 0.1, 0.2, 0.3, 0.5])
 def test_a_caller_who_talks_on_as_the_reply_begins_is_not_taken_for_an_echo(
-    phrase: Sound, beckett: Sound, story: Sound, after: float
+    phrase: Sound, remark: Sound, story: Sound, after: float
 ) -> None:
     with VirtualCall(handler(story), rate=RATE) as call:
         call.say(phrase)
@@ -127,27 +162,28 @@ def test_a_caller_who_talks_on_as_the_reply_begins_is_not_taken_for_an_echo(
             call.wait(0.02)
         call.wait(after)
         onset = call.now
-        call.say((RATE, beckett[1][:, round(1.89 * RATE) : round(4.19 * RATE)]))
+        call.say(remark)
         interrupted = next(m.at for m in call.messages if m.data == "interrupted")
     assert interrupted - onset < 1.2
 
 
 def test_a_quiet_caller_with_a_headset_is_not_taken_for_an_echo(
-    phrase: Sound, beckett: Sound, story: Sound
+    phrase: Sound, remark: Sound, story: Sound
 ) -> None:
-    quiet = (beckett[1][:, round(1.89 * RATE) : round(4.19 * RATE)] * 0.1).astype(np.int16)
+    rate, samples = remark
     with VirtualCall(handler(story), rate=RATE) as call:
         call.say(phrase)
         call.wait(5.0)
-        call.say((RATE, quiet))
+        call.say((rate, (samples * 0.05).astype(np.int16)))
         assert "interrupted" in call.log
 
 
 def test_echo_cancellation_takes_our_own_sound_out_of_what_the_function_gets(
     phrase: Sound, story: Sound
 ) -> None:
-    with Speakerphone(handler(story, echo_cancellation=True, can_interrupt=False)) as call:
-        call.talk(phrase[1])
+    protected = handler(story, echo_cancellation=True, can_interrupt=False)
+    with Speakerphone(protected, 0.15) as call:
+        call.talk(loud(phrase[1]))
         call.talk(seconds=8.0)
         assert isinstance(call.session.driver, Conversation)
         capture = call.session.driver._capture

@@ -89,7 +89,7 @@ def follow(policy: TurnPolicy, script: list[Step]) -> Line:
 
 
 @given(policies, scripts)
-@settings(deadline=None, max_examples=600)
+@settings(deadline=None, max_examples=300)
 def test_the_laws_hold_whatever_is_heard_told_and_judged(
     policy: TurnPolicy, script: list[Step]
 ) -> None:

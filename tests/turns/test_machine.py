@@ -179,6 +179,16 @@ def test_two_utterances_over_a_protected_reply_are_answered_as_one() -> None:
     assert (finished.start, finished.voice_end) == (onset, said)
 
 
+def test_who_talks_again_while_waiting_is_heard_out_when_the_reply_ends() -> None:
+    machine = replying(TurnPolicy(can_interrupt=False))
+    onset = machine.position
+    speak(machine, 0.5)
+    pause(machine, 1.0)
+    speak(machine, 0.5)
+    assert machine.told(Told.REPLY_ENDED) == []
+    assert only(speak(machine, 0.5) + pause(machine, 1.0), FINISHED).start == onset
+
+
 @pytest.mark.xfail(strict=True, reason="the click moves voice_end beyond the end of the utterance")
 def test_a_click_while_an_answer_is_waited_for_is_no_part_of_the_utterance() -> None:
     machine = replying(TurnPolicy(can_interrupt=False))
