@@ -136,6 +136,8 @@ def interruptions(opening: Samples, said: list[Samples]) -> None:
     silent, missing = [], 0
     for phrase in said:
         call, onset = over_a_reply(opening, phrase, models=True)
+        if not any(m.data == "interrupted" and m.at >= onset for m in call.messages):
+            continue
         stops = [end for start, end in call.sounds if start <= onset < end]
         silent += [end - onset for end in stops]
         starts = [turn.speech_start for turn in call.turns if turn.speech_start is not None]

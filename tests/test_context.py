@@ -109,7 +109,7 @@ async def test_two_replies_of_a_call_do_not_hear_each_other(context: Context) ->
         return get_current_context().heard.seconds
 
     current_context.set(context)
-    assert await asyncio.gather(reply(1.0), reply(2.0)) == [1.0, 2.0]
+    assert list(await asyncio.gather(reply(1.0), reply(2.0))) == [1.0, 2.0]
 
 
 def test_before_the_first_reply_nothing_was_heard(context: Context) -> None:

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastrtc import ReplyOnPause, Stream
-from fastrtc.models.end_of_turn.source import Deliver, EndpointSource, EndpointStream, Fail, Question
+from fastrtc import InterruptionPolicy, ReplyOnPause, Spoken, Stream
+from fastrtc.models.end_of_turn.source import (
+    Deliver,
+    EndpointSource,
+    EndpointStream,
+    Fail,
+    Question,
+)
 from fastrtc.models.vad.batcher import VadStream
 from fastrtc.models.vad.silero import WINDOW
 from fastrtc.session import Session
@@ -107,6 +113,10 @@ class Line(VirtualCall):
         if endpoint is not None:
             self._runtime.endpoint = endpoint
 
+    def __enter__(self) -> Line:
+        super().__enter__()
+        return self
+
     def kinds(self) -> list[str]:
         """What the turn machine said, in order."""
         return [decision.kind for decision in self.decisions]
@@ -160,3 +170,44 @@ def matches(heard: NDArray[np.int16], said: Sound, fades: int = 0) -> bool:
     return bool((heard != samples).sum() <= fades * RATE * 0.005)
 
 
+class Talker:
+    """Replies with the same sound in pieces of an odd length; notes what it was given."""
+
+    def __init__(self, piece: int = 1_111) -> None:
+        self.piece = piece
+        self.said: list[Audio] = []
+
+    def __call__(self, audio: Audio | None = None) -> Iterator[Any]:
+        if audio is not None:
+            self.said.append(audio)
+        rate, samples = noise(4.0)
+        for start in range(0, samples.shape[1], self.piece):
+            yield rate, samples[:, start : start + self.piece]
+
+
+def answered(call: VirtualCall) -> None:
+    """Say something, and hear a second of the reply."""
+    call.say(voice(0.5))
+    # Not less: steady sounds that begin together look like an echo.
+    call.wait(1.5)
+
+
+TALK = InterruptionPolicy().min_speech + 0.1
+"""Seconds of voice that end a reply."""
+WORDS = [f"w{number:02d}" for number in range(50)]
+"""What `tell` says, in 0.1 s each."""
+
+
+def tell(audio: Audio | None = None) -> Iterator[Any]:
+    """A reply of 5 s with its words."""
+    yield Spoken(*noise(5.0), " ".join(WORDS))
+
+
+def interrupted(call: Line, after: float = 1.5) -> float:
+    """Say something, and interrupt a reply of 5 s; seconds of it that were heard."""
+    call.say(voice(0.5))
+    call.wait(after)
+    call.say(voice(TALK))
+    heard = call.heard_sound()
+    assert matches(heard, (RATE, noise(5.0)[1][:, : len(heard)]))
+    return len(heard) / RATE

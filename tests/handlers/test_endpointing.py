@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -51,7 +51,7 @@ def pause_after(call: VirtualCall, sound: Sound) -> float:
 def waited(turn: Turn) -> float:
     assert turn.decided is not None
     assert turn.speech_end is not None
-    return turn.decided - turn.speech_end
+    return float(turn.decided - turn.speech_end)
 
 
 # A model of the user's
@@ -112,7 +112,8 @@ def test_a_model_hears_this_turn_and_nothing_of_the_one_before() -> None:
             call.wait(1.0)
     assert len(model.asked) == 2
     for rate, samples in model.asked:
-        assert (rate, samples.dtype, samples.ndim, len(samples)) == (16_000, np.int16, 2, 1)
+        assert (rate, samples.ndim, len(samples)) == (16_000, 2, 1)
+        assert samples.dtype == np.int16
         # The soft sound before the voice is in it, and the first silence after it.
         assert 1.2 < samples.shape[1] / rate < 1.45
         loud = np.flatnonzero(np.abs(samples[0]) > 1_000) / rate
@@ -202,8 +203,9 @@ def test_another_endpointing_is_refused_in_words(wrong: Any) -> None:
 
 @pytest.mark.xfail(strict=True, reason="a class has the methods too, and passes for a model")
 def test_a_class_in_the_place_of_a_model_is_refused() -> None:
+    wrong: Any = SmartTurn
     with pytest.raises(TypeError, match="expected endpointing"):
-        ReplyOnPause(Recorder(), endpointing=SmartTurn)  # type: ignore[arg-type]
+        ReplyOnPause(Recorder(), endpointing=wrong)
 
 
 @pytest.mark.parametrize(
@@ -238,7 +240,7 @@ def two_cities() -> Sound:
 
 
 @pytest.fixture
-def _models() -> Iterator[None]:
+def _models() -> None:
     """Smart Turn and Moonshine are there, and loaded: a loop may not wait for a file."""
     if not smart_turn_available():
         missing("the weights of Smart Turn")
@@ -246,7 +248,6 @@ def _models() -> Iterator[None]:
         missing("Moonshine")
     SmartTurn().warmup()
     shared_moonshine().transcribe(np.zeros(16_000, np.float32))
-    yield
 
 
 def part(sound: Sound, start: float, end: float) -> Sound:

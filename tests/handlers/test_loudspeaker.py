@@ -31,6 +31,10 @@ class Speakerphone(VirtualCall):
         self._delay = delay
         self._noise = np.random.default_rng(3)
 
+    def __enter__(self) -> Speakerphone:
+        super().__enter__()
+        return self
+
     def talk(self, speech: NDArray[np.int16] | None = None, seconds: float = 0.0) -> None:
         """Say something, or be silent, into the microphone."""
         near = np.zeros(round(seconds * RATE)) if speech is None else speech[0].astype(np.float64)
@@ -56,7 +60,8 @@ class Speakerphone(VirtualCall):
 def loud(samples: NDArray[np.int16]) -> NDArray[np.int16]:
     """A voice as loud as voices are."""
     rms = float(np.sqrt(np.mean(samples.astype(np.float64) ** 2)))
-    return np.clip(samples * (LEVEL / rms), -32_768, 32_767).astype(np.int16)
+    scaled: NDArray[np.int16] = np.clip(samples * (LEVEL / rms), -32_768, 32_767).astype(np.int16)
+    return scaled
 
 
 @pytest.fixture(scope="module")

@@ -119,7 +119,6 @@ def test_who_has_heard_longer_has_not_heard_less(one: int, other: int) -> None:
     assert more.text.startswith(less.text)
 
 
-@pytest.mark.xfail(strict=True, reason="the frame of grace is given before the first sound too")
 def test_a_very_short_word_is_not_heard_before_the_first_sound() -> None:
     script = Script(RATE)
     script.add(BEGIN, after(1.0), ((0.015, "I "), (1.0, "see.")))

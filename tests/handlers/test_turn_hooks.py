@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import sys
 import threading
@@ -11,12 +12,16 @@ from typing import Any
 
 import pytest
 
-from fastrtc import AdditionalOutputs, Heard, InterruptionPolicy, ReplyOnPause, Spoken, Turn, get_current_context
-from tests.handlers.lines import Advice, Audio, Hook, Line, noise, voice
+from fastrtc import (
+    AdditionalOutputs,
+    Heard,
+    ReplyOnPause,
+    Spoken,
+    Turn,
+    get_current_context,
+)
+from tests.handlers.lines import TALK, Advice, Audio, Hook, Line, noise, voice
 from tests.samples import Recorder
-
-TALK = InterruptionPolicy().min_speech + 0.1
-"""Seconds of voice that end a reply."""
 
 
 def turns_of(handler: ReplyOnPause, **options: Any) -> list[Turn]:
@@ -52,7 +57,7 @@ def test_the_times_of_a_turn_are_in_order() -> None:
             turn.reply_end,
         ]
         assert None not in times
-        steps = [after - before for before, after in zip(times, times[1:], strict=False)]
+        steps = [after - before for before, after in itertools.pairwise(times)]
         assert steps == pytest.approx([1.0, 0.32, 0.2, 0.2, 0.5], abs=0.06)
         assert turn.latency == pytest.approx(0.72, abs=0.08)
     first, second = hook.got
@@ -142,7 +147,8 @@ def test_an_interrupted_turn_says_so_and_how_much_was_heard() -> None:
 
 def test_a_greeting_is_a_turn_without_speech() -> None:
     hook = Hook()
-    with Line(ReplyOnPause(Recorder(), startup_fn=lambda: iter([noise(0.5)]), on_turn=hook)) as call:
+    handler = ReplyOnPause(Recorder(), startup_fn=lambda: iter([noise(0.5)]), on_turn=hook)
+    with Line(handler) as call:
         call.wait(1.0)
     (turn,) = hook.got
     assert (turn.number, turn.speech_start, turn.speech_end, turn.decided) == (1, None, None, None)

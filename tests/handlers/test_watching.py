@@ -20,6 +20,10 @@ class Wire(Line):
         super().__init__(*args, **options)
         self.texts: list[str] = []
 
+    def __enter__(self) -> Wire:
+        super().__enter__()
+        return self
+
     def send_message(self, message: str) -> None:
         self.texts.append(message)
         super().send_message(message)

@@ -131,11 +131,10 @@ class Line:
 
     def judge(self, step: Judge) -> None:
         ticket = (self.asked.at if self.asked else 0) + step.stale_by
-        state, evidence = self.machine.state, self.machine.evidence
+        state = self.machine.state
         events = self.machine.judged(step.opinion, ticket)
         if self.asked is None or step.stale_by or state is not State.PAUSING:
             assert not events, "a stale judgement decided"
-            assert self.machine.evidence is evidence
         self.act(events)
         self.check()
 

@@ -189,7 +189,6 @@ def test_who_talks_again_while_waiting_is_heard_out_when_the_reply_ends() -> Non
     assert only(speak(machine, 0.5) + pause(machine, 1.0), FINISHED).start == onset
 
 
-@pytest.mark.xfail(strict=True, reason="the click moves voice_end beyond the end of the utterance")
 def test_a_click_while_an_answer_is_waited_for_is_no_part_of_the_utterance() -> None:
     machine = replying(TurnPolicy(can_interrupt=False))
     speak(machine, 1.0)
@@ -200,7 +199,6 @@ def test_a_click_while_an_answer_is_waited_for_is_no_part_of_the_utterance() -> 
     assert finished.voice_end == said
 
 
-@pytest.mark.xfail(strict=True, reason="the end is that of the turn before, until the next step")
 def test_a_turn_that_is_forced_at_once_after_one_that_waited_ends_where_it_begins() -> None:
     machine = replying(TurnPolicy(can_interrupt=False))
     speak(machine, 1.0)
@@ -237,7 +235,6 @@ def test_one_window_of_speech_counts_as_one_window_and_not_as_a_whole_chunk() ->
     assert STARTED not in kinds(speak(machine, 0.06) + pause(machine, 1.0))
 
 
-@pytest.mark.xfail(strict=True, reason="no window holds fewer than 0 seconds of speech")
 def test_a_turn_ends_where_a_pause_is_no_speech_at_all() -> None:
     machine = TurnMachine(TurnPolicy(window=AlgoOptions(0.6, 0.2, speech_threshold=0.0)))
     assert FINISHED in kinds(speak(machine, 1.0) + pause(machine, 5.0))

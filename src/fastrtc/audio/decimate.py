@@ -12,7 +12,7 @@ TAPS_PER_FACTOR: Final = 16
 """Length of the filter, in samples of the lower rate: 1 ms at 16 kHz, and half of it is delay."""
 PASS: Final = 0.9
 """Middle of the filter's slope, as a share of what the lower rate can carry. From 48 to 16 kHz it
-passes up to 6 kHz, and what folds back from over 8 kHz is at least 20 dB down."""
+passes up to 6 kHz, and what folds back from over 8 kHz is at least 17 dB down."""
 
 
 class Decimator:

@@ -44,7 +44,7 @@ class Playout:
         self._held = False
         self._fading: Pcm | None = None
         """What is still heard while the sound is held."""
-        self._fade_in = False
+        self._fade_in = self._broken_off = False
         self.last: Pcm | None = None
         """The newest frame that went out; None for silence."""
 
@@ -91,7 +91,11 @@ class Playout:
     def _next_frame(self) -> Pcm | None:
         if self._held:
             faded, self._fading = self._fading, None
-            return faded
+            if faded is None:
+                return None
+            frame = np.zeros((self.channels, self.frame_samples), np.int16)
+            frame[:, : faded.shape[1]] = faded
+            return frame
         self._pass_marks()
         if not self._queued:
             return None
@@ -134,15 +138,15 @@ class Playout:
             return
         self._held = True
         tail = self._fade_out()
-        if tail.shape[1]:
-            self._fading = np.zeros((self.channels, self.frame_samples), np.int16)
-            self._fading[:, : tail.shape[1]] = tail
+        self._fading = tail if tail.shape[1] else None
+        self._broken_off = self._fade_in or self._fading is not None
+        self._fade_in = False
 
     def resume(self) -> None:
         """Go on from where the sound was held."""
         if self._held:
             # What was held for less than a frame was never broken off.
-            self._fade_in = self._queued > 0 and self._fading is None
+            self._fade_in = self._broken_off and self._fading is None
             self._held, self._fading = False, None
 
     def interrupt(self) -> None:
@@ -162,6 +166,8 @@ class Playout:
 
     def _fade_out(self) -> Pcm:
         """The next few milliseconds, falling to silence; they stay in the queue."""
+        if self._fade_in:
+            return self._silence()  # Nothing has been heard since the last fade.
         length = round(self.rate * FADE_SECONDS)
         heads = [item[:, :length] for item in self._queue if not isinstance(item, Mark)]
         if not heads:

@@ -166,7 +166,7 @@ class Conversation:
     def _act(self, events: list[Event], utterance: Pcm | None = None) -> None:
         for event in events:
             logger.debug("call %s: %s", self.host.context.webrtc_id, event)
-            self.book.event(event, self.machine.evidence)
+            self.book.event(event)
             if event.kind is Kind.USER_STARTED:
                 self._log(STARTED_TALKING)
                 self._ask_for_inputs_early()

@@ -39,7 +39,9 @@ class Script:
         if self._begin is None:
             return Heard()
         until = min(position, self._end)
-        seconds = max(0, until - self._begin) / self._rate
+        if until <= self._begin:
+            return Heard()
+        seconds = (until - self._begin) / self._rate
         # A word is heard to its end or not at all; one frame is what a position is good for.
         slack = self._rate // 50
         text = "".join(word for at, word in self._words if at <= until + slack)

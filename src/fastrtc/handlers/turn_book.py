@@ -7,7 +7,6 @@ import logging
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from fastrtc.turns.endpointing import Evidence
 from fastrtc.turns.machine import Event, Kind
 from fastrtc.turns.options import VAD_RATE
 from fastrtc.turns.record import Decision, Heard, Step, Turn
@@ -50,23 +49,22 @@ class TurnBook:
 
     # From the turn machine.
 
-    def event(self, event: Event, evidence: Evidence | None) -> None:
+    def event(self, event: Event) -> None:
         """Take what the machine says."""
         now = self._now()
-        finished = event.kind is Kind.USER_FINISHED
         if event.kind is Kind.USER_STARTED:
             self._coming = Turn(0, speech_start=event.start / VAD_RATE)
-        elif finished:
+        elif event.kind is Kind.USER_FINISHED:
             turn = self._coming = self._coming or Turn(0)
             if turn.speech_start is not None:
                 turn.speech_end = event.voice_end / VAD_RATE
             turn.decided = now
-            turn.evidence = evidence
+            turn.evidence = event.evidence
         elif event.kind is Kind.MAY_INTERRUPT:
             self._held_at = now
         elif event.kind is Kind.FALSE_ALARM and self._turn is not None:
             self._turn.false_alarms.append((self._held_at, now - self._held_at))
-        decision = Decision(now, event.kind.value, evidence if finished else None)
+        decision = Decision(now, event.kind.value, event.evidence)
         for watcher in self.watchers:
             watcher.decision(decision)
 

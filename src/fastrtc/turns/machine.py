@@ -133,6 +133,7 @@ TABLE: Final[dict[tuple[State, Input], Row]] = {
     (S.INTERRUPTING, Told.FORCED): _CUT_SHORT,
     #
     (S.FALTERING, Signal.VOICE): (S.INTERRUPTING, ()),
+    (S.FALTERING, Told.READABLE): (S.INTERRUPTING, (K.UNCLEAR,)),
     (S.FALTERING, Signal.SPEECH): (S.INTERRUPTING, ()),
     (S.FALTERING, Told.TAKES_FLOOR): _TAKEN,
     (S.FALTERING, Told.FELL_SILENT): _RESUMED,
@@ -171,6 +172,7 @@ class Event:
         start: where the caller's speech began; set where there is an utterance.
         end: where it ended, its closing silence included.
         voice_end: where its last voice ended.
+        evidence: why the turn was over, where models were asked.
     """
 
     kind: Kind
@@ -178,6 +180,7 @@ class Event:
     start: int = 0
     end: int = 0
     voice_end: int = 0
+    evidence: Evidence | None = None
 
 
 class TurnMachine:
@@ -193,8 +196,8 @@ class TurnMachine:
         self.position = 0
         """Samples heard so far, at `VAD_RATE`."""
         self.habits = Habits()
-        self.evidence: Evidence | None = None
-        """Why the newest turn ended, or why it has not ended yet."""
+        self._evidence: Evidence | None = None
+        """What the models say about the pause that lasts."""
         self._judge = judge or make_judge(self.policy)
         self._start: int | None = None
         self._end = 0
@@ -217,12 +220,13 @@ class TurnMachine:
         began = self.position
         self.position += STEP_SAMPLES
         voiced = signal in (Signal.VOICE, Signal.SPEECH, Signal.FADING)
-        if voiced:
-            self._voice_end = self.position
-            if self._start is None:
-                self._start = began
-        if self.state is not State.WAITING or signal is Signal.SPEECH:
+        if voiced and self._start is None:
+            self._start = began
+        # A click while an answer is waited for belongs to nothing.
+        if self.state is not State.WAITING or signal in (Signal.SPEECH, Signal.FADING):
             self._end = self.position
+            if voiced:
+                self._voice_end = self.position
         if voiced and self.state is State.PAUSING:
             self.habits.went_on(silent_before)
         events = self._move(self._read(signal, voiced))
@@ -246,8 +250,9 @@ class TurnMachine:
         if policy is None or self.state is not State.PAUSING or asked_at != self._asked_at:
             return []
         start = self.position if self._start is None else self._start
-        self.evidence = weigh(opinion, (self._voice_end - start) / VAD_RATE, self.habits, policy)
-        return self._move(self._judge.wait(self.evidence.patience))
+        speech = (self._voice_end - start) / VAD_RATE
+        self._evidence = weigh(opinion, speech, self.habits, policy)
+        return self._move(self._judge.wait(self._evidence.patience))
 
     @property
     def keep_from(self) -> int:
@@ -285,16 +290,20 @@ class TurnMachine:
         self.state, kinds = row
         if self.state is State.REPLYING and not self.policy.can_interrupt:
             self.state = State.PROTECTED
+        if given in (Told.REPLY_BEGAN, Told.REPLY_ENDED):
+            self._over_reply = 0
         start = self.position if self._start is None else self._start
-        events = [Event(kind, self.position, start, self._end, self._voice_end) for kind in kinds]
+        end, voice_end = max(start, self._end), max(start, self._voice_end)
+        paused = given is Signal.PAUSE
+        evidence = self._evidence if paused and Kind.USER_FINISHED in kinds else None
+        events = [Event(kind, self.position, start, end, voice_end, evidence) for kind in kinds]
         for kind in kinds:
-            self._remember(kind, start)
+            self._remember(kind, start, paused=paused)
         return events
 
-    def _remember(self, kind: Kind, start: int) -> None:
-        """Keep what later decisions need."""
+    def _remember(self, kind: Kind, start: int, *, paused: bool) -> None:
+        """Keep what later decisions need. ``paused``: whether the caller's silence led to it."""
         if kind is Kind.USER_STARTED:
-            self.evidence = None
             if self._turn_end is not None:
                 pause = (start - self._turn_end) / VAD_RATE
                 if pause < SOON:
@@ -304,12 +313,15 @@ class TurnMachine:
                 self._turn_end = None
         elif kind is Kind.USER_MAY_HAVE_FINISHED:
             self._asked_at = self.position
+            self._evidence = None
             unjudged = self.policy.endpoint and self.policy.endpoint.unjudged
             self._judge.wait(unjudged or self.habits.patience(self.policy.end_silence))
         elif kind in (Kind.USER_FINISHED, Kind.FALSE_ALARM):
             if kind is Kind.USER_FINISHED:
-                self._turn_end = self._voice_end
+                # Only who was silent can have been cut in upon.
+                self._turn_end = self._voice_end if paused else None
             self._asked_at = None
+            self._evidence = None
             self._start = None
             self._over_reply = 0
             self._judge.reset()

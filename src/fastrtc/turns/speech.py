@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from enum import Enum, auto
-from math import ceil
+from math import ceil, isfinite
 from typing import Final, Protocol
 
 from fastrtc.turns.options import STEP_SECONDS, AlgoOptions, TurnPolicy
@@ -22,6 +22,8 @@ FALL_DB: Final = 25.0
 """How far under the loudest sound of late a sound has fallen away."""
 RECOVERY_DB: Final = 0.16
 """By how much a step lets the loudest sound of late be forgotten: 5 dB a second."""
+FULL_STEPS: Final = 3
+"""Steps of full voice, before another fall is news: a flicker asks the models only so often."""
 LONGEST_FADE: Final = 2
 """Steps; what is still voice after that is speech again."""
 FLOOR_DBFS: Final = -60.0
@@ -81,24 +83,27 @@ class Fade:
 
     def __init__(self) -> None:
         self._loudest = FLOOR_DBFS
-        self._full = False
+        self._full = 0
         self._length = 0
 
     def step(self, probability: float, level: float | None) -> bool:
         """Take a step that is voice."""
         fallen = self._fallen(level)
         if probability >= LOUD and not (fallen and probability < NEARLY):
-            self._full, self._length = True, 0
+            self._full += 1
+            self._length = 0
             return False
         self._length += 1
-        return self._full and self._length <= LONGEST_FADE
+        if self._length > LONGEST_FADE:
+            self._full = 0
+        return self._full >= FULL_STEPS
 
     def over(self) -> None:
         """The voice has stopped."""
-        self._full = False
+        self._full = 0
 
     def _fallen(self, level: float | None) -> bool:
-        if level is None:
+        if level is None or not isfinite(level):
             return False
         self._loudest = max(FLOOR_DBFS, level, self._loudest - RECOVERY_DB)
         return level < self._loudest - FALL_DB
@@ -192,7 +197,7 @@ class WindowJudge:
         self._silent = 0 if voiced else self._silent + 1
         if not self._talking and speech > self._options.started_talking_threshold:
             self._talking = True
-        elif self._talking and speech < self._options.speech_threshold:
+        elif self._talking and speech < max(self._options.speech_threshold, STEP_SECONDS):
             self._talking = False
             return Signal.PAUSE
         if voiced:

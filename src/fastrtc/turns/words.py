@@ -120,10 +120,22 @@ _CLAIMS: Final = _set(
     don't back next skip please who why when where how can could"""
 )
 """Words that take the floor, however short they are said."""
+_AGREES: Final = frozenset(
+    ("no problem", "no worries", "oh no", "how nice", "i can see", "no way", "no kidding")
+)
+"""What has such a word in it, and is a back-channel all the same."""
+_BACKCHANNEL: Final = _set(
+    """mm hm mhm hmm uh huh um yeah yes yep yup ok okay right sure i see oh ah wow really good
+    great nice alright all exactly thank thanks you cool fine got it true indeed well so aha"""
+)
+_PHRASE: Final = 3
+"""Words that are a phrase, and no back-channel unless all of them are."""
 _NOISE: Final = _set("""um uh er erm hm hmm mm ah oh huh you the a i bye""")
 """What a recogniser writes for a cough or a breath, or what means nothing."""
 _SHORT: Final = 6
 """Words of such a phrase, at most."""
+_SHORTEST_CLAUSE: Final = 4
+_LONGEST_PHRASE: Final = 6
 _LONG_CLAUSE: Final = 9
 """Words after which a subordinate clause has had the time for its main clause."""
 
@@ -139,8 +151,9 @@ def end_hint(text: str) -> float:
     if not words:
         return 0.0
     hint = min(_last_word(words, marked), _clause(marked), _counting(words))
-    if hint < 0:
-        return hint
+    trailing = marked.endswith(("...", "\u2026"))
+    if hint < 0 or trailing:
+        return min(hint, UNMARKED) if trailing else hint
     if marked.endswith("?"):
         return ASKED
     if marked.endswith(","):
@@ -150,8 +163,16 @@ def end_hint(text: str) -> float:
 
 
 def is_meant(text: str) -> bool:
-    """Whether a short sound over a reply is meant to end it: "stop", but not "mm-hm" or "okay"."""
-    return not _CLAIMS.isdisjoint(_words(text))
+    """Whether a short sound over a reply is meant to end it.
+
+    "Stop", or "the blue one", but not "mm-hm" or "okay"; and no single word that does not claim
+    the floor, as it may be anything: recognisers hear words in a cough.
+    """
+    words = _words(text)
+    if " ".join(words) in _AGREES:
+        return False
+    phrase = len(words) >= _PHRASE and not _BACKCHANNEL.issuperset(words)
+    return phrase or not _CLAIMS.isdisjoint(words)
 
 
 def is_answer(text: str) -> bool:
@@ -169,7 +190,7 @@ def _ends_with(tail: str, phrases: tuple[str, ...]) -> bool:
 
 def _last_word(words: list[str], text: str) -> float:
     last = words[-1]
-    tail = " ".join(words[-4:])
+    tail = " ".join(words[-_LONGEST_PHRASE:])
     if _ends_with(tail, _HELD):
         return HANGING
     if _ends_with(tail, _ENDS):
@@ -186,7 +207,7 @@ def _last_word(words: list[str], text: str) -> float:
     if last in ("you", "it"):
         # "and after that you": a subject that has no verb yet.
         joined = len(words) > 1 and words[-2] in (*_SUBORDINATE, "that", "and")
-        return LEANING if joined else 0.0
+        return LEANING if joined and not text.endswith("?") else 0.0
     return WEAK if last in _PARTICLES else 0.0
 
 
@@ -196,9 +217,11 @@ def _clause(text: str) -> float:
     words = _words(sentence)
     if len(words) < 2:
         return 0.0
-    first = words[0] in _SUBORDINATE and words[1] not in _AUXILIARY
+    # "Until Friday" is no clause, and an answer.
+    short = len(words) < _SHORTEST_CLAUSE
+    first = words[0] in _SUBORDINATE and words[1] not in _AUXILIARY and not short
     # "To leave the conference": what for, and then what?
-    purpose = words[0] == "to" and len(words) > 2
+    purpose = words[0] == "to" and words[1] not in _HANGING and not short
     if not (first or purpose or any(tuple(words[: len(lead)]) == lead for lead in _LEADS)):
         return 0.0
     main = sentence.rstrip(" ,.!?").partition(",")[2]
@@ -213,6 +236,7 @@ def _counting(words: list[str]) -> float:
     letter = len(last) == 1 and last.isalpha() and last not in ("i", "a")
     if letter and len(words) > 2:
         return COUNTING
-    if (last.isdigit() or last in _NUMBERS) and not _COUNTED.isdisjoint(words):
+    told = len(words) > 3 and not _COUNTED.isdisjoint(words)
+    if told and (last.isdigit() or last in _NUMBERS):
         return COUNTING
     return 0.0
