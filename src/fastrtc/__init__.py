@@ -87,7 +87,10 @@ if TYPE_CHECKING:
     from fastrtc.handlers.values import AdditionalOutputs as AdditionalOutputs
     from fastrtc.handlers.values import AudioEmitType as AudioEmitType
     from fastrtc.handlers.values import CloseStream as CloseStream
+    from fastrtc.handlers.values import Spoken as Spoken
     from fastrtc.handlers.waiting import wait_for_item as wait_for_item
+    from fastrtc.models.end_of_turn.protocol import EndOfTurnModel as EndOfTurnModel
+    from fastrtc.models.end_of_turn.smart_turn import SmartTurn as SmartTurn
     from fastrtc.models.vad.silero import ModelOptions as ModelOptions
     from fastrtc.models.vad.silero import PauseDetectionModel as PauseDetectionModel
     from fastrtc.models.vad.silero import SileroVadOptions as SileroVadOptions
@@ -108,3 +111,7 @@ if TYPE_CHECKING:
     from fastrtc.turn_servers import (
         get_twilio_turn_credentials_async as get_twilio_turn_credentials_async,
     )
+    from fastrtc.turns.options import AlgoOptions as AlgoOptions
+    from fastrtc.turns.options import InterruptionPolicy as InterruptionPolicy
+    from fastrtc.turns.record import Heard as Heard
+    from fastrtc.turns.record import Turn as Turn

@@ -101,6 +101,11 @@ class Handover(Generic[T]):
         return self._weight >= self.limit
 
     @property
+    def weight(self) -> float:
+        """Of all that waits."""
+        return self._weight
+
+    @property
     def empty(self) -> bool:
         """Whether nothing waits."""
         return not self._items

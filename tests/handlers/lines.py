@@ -60,7 +60,7 @@ class Advice:
     The words, if any, are those of short sounds over a reply; those of turns say nothing.
     """
 
-    available = True
+    available, reason = True, ""
 
     def __init__(
         self, probability: float | None = None, words: str | None = None, seconds: float = 0.1
@@ -83,6 +83,8 @@ class _AdviceStream:
         self._deliver: Deliver | None = deliver
 
     def feed(self, samples: NDArray[np.float32]) -> None: ...
+
+    def forget(self) -> None: ...
 
     def ask(self, question: Question) -> None:
         self._advice.questions.append(question)

@@ -64,9 +64,10 @@ def test_a_caller_who_hums_all_the_time_hears_the_whole_reply() -> None:
             call.say(voice(0.2))
             call.wait(0.8)
         call.wait(5.0)
-        assert matches(call.heard_sound(), REPLY, fades=4)
         (turn,) = call.turns
-    assert len(turn.false_alarms) == 4
+        # Not each of them holds it: that would chop the reply to pieces.
+        assert 1 <= len(turn.false_alarms) <= 4
+        assert matches(call.heard_sound(), REPLY, fades=len(turn.false_alarms))
     assert len(talker.said) == 1
 
 
@@ -149,7 +150,7 @@ def test_a_noise_while_the_function_still_thinks_costs_nothing_of_the_reply() ->
     with Line(ReplyOnPause(reply)) as call:
         call.say(voice(0.5))
         call.wait(0.6)
-        call.say(voice(0.2))
+        call.say(voice(0.12))
         call.wait(6.0)
         assert matches(call.heard_sound(), REPLY)
         assert len(call.turns[0].false_alarms) == 1
@@ -164,14 +165,13 @@ def test_a_reply_whose_function_begins_to_speak_while_it_is_held_is_heard_from_i
     with Line(ReplyOnPause(reply)) as call:
         call.say(voice(0.5))
         call.wait(0.7)
-        call.say(voice(0.3))
+        call.say(voice(0.12))
         call.wait(5.0)
         resumed = call.at("false alarm")
         assert call.sounds[0][0] == pytest.approx(resumed, abs=0.04)
         assert matches(call.heard_sound(), REPLY, fades=1)
 
 
-@pytest.mark.xfail(strict=True, reason="a held reply is said to sound before it is let go")
 def test_the_first_sound_of_a_held_reply_is_noted_when_it_is_let_go() -> None:
     async def reply(audio: Audio) -> AsyncIterator[Any]:
         await asyncio.sleep(0.6)
@@ -180,7 +180,7 @@ def test_the_first_sound_of_a_held_reply_is_noted_when_it_is_let_go() -> None:
     with Line(ReplyOnPause(reply)) as call:
         call.say(voice(0.5))
         call.wait(0.7)
-        call.say(voice(0.3))
+        call.say(voice(0.12))
         call.wait(5.0)
         start = call.sounds[0][0]
         (turn,) = call.turns
@@ -221,7 +221,7 @@ def test_a_reply_that_ends_without_sound_while_it_is_held_leaves_the_line_listen
     with Line(ReplyOnPause(reply)) as call:
         call.say(voice(0.5))
         call.wait(0.6)
-        call.say(voice(0.3))
+        call.say(voice(0.12))
         call.wait(2.0)
         assert len(call.turns) == 1
         call.say(voice(0.5))

@@ -45,7 +45,25 @@ def test_voice_in_two_parts_counts_together() -> None:
         assert call.turns[0].interrupted
 
 
-def test_clearing_the_queue_while_a_reply_is_held_ends_it_and_the_noise_is_a_turn() -> None:
+def test_a_word_before_anything_of_the_reply_was_heard_belongs_to_the_turn() -> None:
+    said: list[Audio] = []
+
+    async def reply(audio: Audio) -> AsyncIterator[Any]:
+        said.append(audio)
+        await asyncio.sleep(1.0)
+        yield REPLY
+
+    with Line(ReplyOnPause(reply)) as call:
+        call.say(voice(0.5))
+        call.wait(0.5)
+        call.say(voice(0.4))
+        call.wait(3.0)
+        assert call.turns[0].interrupted
+        assert len(call.sounds) == 1
+    assert len(said) == 2
+
+
+def test_clearing_the_queue_while_a_reply_is_held_ends_it_and_the_line_listens() -> None:
     talker = Talker()
     with Line(ReplyOnPause(talker)) as call:
         answered(call)
@@ -55,12 +73,13 @@ def test_clearing_the_queue_while_a_reply_is_held_ends_it_and_the_noise_is_a_tur
         cleared = call.now
         assert len(call.turns) == 1
         assert call.turns[0].heard.seconds < 1.5
+        call.wait(1.0)
+        call.say(voice(1.0))
         call.wait(2.0)
         assert call.sounds[-1][0] > cleared
-    assert len(talker.said) == 2
+    assert len(talker.said) >= 2
 
 
-@pytest.mark.xfail(strict=True, reason="the fade of an interruption follows the one of the hold")
 def test_nothing_is_heard_of_a_held_reply_that_is_cleared() -> None:
     with Line(ReplyOnPause(Talker())) as call:
         answered(call)

@@ -95,6 +95,8 @@ def test_sys_exit_in_a_handler_ends_neither_the_server_nor_the_call(kind: Any, m
         call.wait(0.5)
         assert call.connected
         call.hang_up()
+        # Time passes when all workers have come back.
+        call.vanish(0.02)
         assert "SystemExit" in call.errors[0]
         assert call.session.workers.settled
 

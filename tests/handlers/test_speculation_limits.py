@@ -85,6 +85,22 @@ def test_a_reply_that_is_adopted_uses_its_inputs_up() -> None:
     assert got == ["alto", "bass"]
 
 
+def test_inputs_that_come_after_an_early_call_are_those_of_the_reply() -> None:
+    got: list[str] = []
+
+    def reply(audio: Audio, name: str = "none") -> Iterator[Any]:
+        got.append(name)
+        yield noise(0.2)
+
+    with Line(ReplyOnPause(reply, speculative=True)) as call:
+        call.say(voice(0.5))
+        call.wait(0.15)
+        call.do(lambda: call.handler.set_args(["alto"]))
+        call.wait(1.5)
+        assert matches(call.heard_sound(), noise(0.2))
+    assert got == ["none", "alto"]
+
+
 # Functions that do not come back
 
 

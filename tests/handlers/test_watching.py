@@ -111,7 +111,6 @@ def test_all_that_a_watching_client_gets_is_json() -> None:
         assert len(call.sent("turn")[0]["false_alarms"]) == 1
 
 
-@pytest.mark.xfail(strict=True, reason="NaN is written into the message, which no browser reads")
 def test_a_voice_detector_that_knows_no_number_does_not_spoil_the_messages() -> None:
     class Lost:
         def vad(self, audio: Any, options: Any) -> Any:

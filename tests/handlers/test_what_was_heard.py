@@ -159,7 +159,6 @@ def test_a_reply_of_which_all_is_still_buffered_was_not_heard() -> None:
     assert hook.got == [Heard()]
 
 
-@pytest.mark.xfail(strict=True, reason="what is buffered when a reply ends stays off for good")
 def test_a_reply_that_is_over_was_heard_to_its_end_by_a_far_side_that_buffers() -> None:
     with Line(ReplyOnPause(tell)) as call:
         call.unheard = 0.5
@@ -180,7 +179,6 @@ def test_spoken_is_a_pair_of_rate_and_samples_with_its_words() -> None:
     assert Spoken(rate, np.zeros(0, np.int16)).text == ""
 
 
-@pytest.mark.xfail(strict=True, reason="a tuple copies itself as one argument, and it takes two")
 @pytest.mark.parametrize(
     "copied", [copy.copy, copy.deepcopy, lambda s: pickle.loads(pickle.dumps(s))]
 )

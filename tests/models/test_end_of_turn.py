@@ -16,7 +16,7 @@ from fastrtc.audio.resample import StreamResampler
 from fastrtc.models.end_of_turn import features, smart_turn
 from fastrtc.models.end_of_turn.features import BACK, HOP, LENGTH, RATE, MelHistory, log_mel
 from fastrtc.models.end_of_turn.protocol import EndOfTurnModel
-from fastrtc.models.end_of_turn.smart_turn import SmartTurn, shared_smart_turn, smart_turn_available
+from fastrtc.models.end_of_turn.smart_turn import SmartTurn, shared_smart_turn, smart_turn_missing
 from fastrtc.models.weights import Weights, WeightsError
 from fastrtc.testing import load_speech
 from tests.conftest import Sound, human_speech, silence, tone
@@ -360,7 +360,7 @@ def test_it_is_what_a_users_own_model_would_be(model: SmartTurn) -> None:
 
 
 def test_the_weights_are_there_and_are_known_to_be() -> None:
-    assert smart_turn_available()
+    assert not smart_turn_missing()
 
 
 @pytest.mark.usefixtures("_no_weights")
@@ -371,7 +371,7 @@ def test_without_weights_the_model_says_how_to_get_them() -> None:
 
 @pytest.mark.usefixtures("_no_weights")
 def test_without_weights_it_is_known_that_they_are_missing() -> None:
-    assert not smart_turn_available()
+    assert smart_turn_missing()
 
 
 def test_the_package_with_the_weights_is_not_imported_and_the_runtime_only_when_needed() -> None:

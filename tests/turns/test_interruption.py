@@ -187,7 +187,8 @@ def test_speech_in_progress_when_a_held_reply_ends_is_a_turn(silence: float) -> 
     speak(machine, 0.2)
     if silence:
         pause(machine, silence)
-    assert kinds(machine.told(Told.REPLY_ENDED)) == [STARTED]
+    machine.told(Told.REPLY_ENDED)
+    assert STARTED in kinds(speak(machine, 0.1))
     assert only(pause(machine, 1.0), FINISHED).start == onset
 
 

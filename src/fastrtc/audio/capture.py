@@ -39,5 +39,12 @@ class Capture:
         start, end = max(start, self.start), min(end, self.end)
         if start >= end:
             return np.zeros((self.channels, 0), np.int16)
-        joined = np.concatenate(self._chunks, axis=1)
-        return joined[:, start - self.start : end - self.start]
+        parts, at = [], self.start
+        for chunk in self._chunks:
+            behind = at + chunk.shape[1]
+            if behind > start:
+                parts.append(chunk[:, max(0, start - at) : end - at])
+            if behind >= end:
+                break
+            at = behind
+        return np.concatenate(parts, axis=1)

@@ -99,6 +99,7 @@ class EchoGuard:
         self._silent = DELAYS + TAIL
         self._noise = 0.0
         self._peak = FLOOR
+        self._played_before = FLOOR
         self._excess: float | None = None
         self._absent = 0
 
@@ -141,10 +142,12 @@ class EchoGuard:
         ours, half, theirs = (a - WHITENING * b for a, b in zip(levels, before, strict=True))
         self._changed_before = levels
         weight = float(self._silent <= TAIL)
-        loud = max(QUIET, self._peak - LOUD)
+        # Not what dies away: rooms differ in that, and it would pass for another coupling.
+        loud = float(min(playing, self._played_before) > max(QUIET, self._peak - LOUD))
+        self._played_before = playing
         self._pairs.play(
-            (*_powers(weight, ours), *_powers(float(now > loud), now)),
-            (*_powers(weight, half), *_powers(float(between > loud), between)),
+            (*_powers(weight, ours), *_powers(loud, now)),
+            (*_powers(weight, half), *_powers(loud, between)),
         )
         return theirs
 

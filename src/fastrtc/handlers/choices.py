@@ -9,7 +9,12 @@ from typing import TYPE_CHECKING, Any
 from fastrtc.audio.canceller import EchoCanceller
 from fastrtc.models.end_of_turn.source import CustomEndpoint, EndpointSource, Run
 from fastrtc.models.vad.silero import HYSTERESIS, SileroVadOptions
-from fastrtc.turns.options import LONGEST_UTTERANCE, EndpointPolicy, TurnPolicy
+from fastrtc.turns.options import (
+    LONGEST_UTTERANCE,
+    EndpointPolicy,
+    InterruptionPolicy,
+    TurnPolicy,
+)
 
 if TYPE_CHECKING:
     from fastrtc.handlers.reply_on_pause import ReplyOnPause
@@ -19,9 +24,11 @@ logger = logging.getLogger(__name__)
 
 def make_policy(handler: ReplyOnPause) -> TurnPolicy:
     """What the user's options mean to the turn machine."""
+    own = handler.given_algo_options is not None or handler.given_model is not None
+    usual = None if own else InterruptionPolicy()
     options: dict[str, Any] = {
         "can_interrupt": handler.can_interrupt,
-        "interruption": handler.interruption,
+        "interruption": handler.interruption or usual,
         "endpoint": EndpointPolicy(),
     }
     given = handler.given_model_options
@@ -46,8 +53,11 @@ def choose_endpoint(
     The log says once what was chosen. ``run`` asks a model of the user's.
     """
     asked = handler.endpointing
-    if handler.given_algo_options is not None or handler.given_model is not None:
+    if handler.given_algo_options is not None:
         _say("Turns end as algo_options say, which were set; no model is asked")
+        return None
+    if handler.given_model is not None:
+        _say("Turns end by the voice detector that was given; no other model is asked")
         return None
     if handler.ends_turns_itself:
         _say("Turns end when determine_pause says so, which was overridden; no model is asked")
@@ -59,10 +69,7 @@ def choose_endpoint(
         _say(f"Turns end by silence and {type(asked).__name__}")
         return CustomEndpoint(asked, run)
     if not shared.available:
-        _say(
-            "Turns end by silence alone: the weights of Smart Turn were not found. "
-            "`pip install --no-deps pipecat-ai==1.14.0` brings them."
-        )
+        _say(f"Turns end by silence alone. {shared.reason}")
         return None
     words = "and Moonshine" if shared.reads_words else "without words (no Moonshine was found)"
     _say(f"Turns end by silence, Smart Turn {words}")
@@ -70,10 +77,8 @@ def choose_endpoint(
 
 
 def choose_canceller(handler: ReplyOnPause) -> EchoCanceller | None:
-    """What takes our own sound out of the caller's, where it is wanted; of mono callers only."""
-    if not handler.echo_cancellation or handler.expected_layout != "mono":
-        return None
-    return EchoCanceller(handler.input_sample_rate)
+    """What takes our own sound out of the caller's, where it is wanted."""
+    return EchoCanceller(handler.input_sample_rate) if handler.echo_cancellation else None
 
 
 @cache

@@ -14,16 +14,17 @@ from typing import Final
 from fastrtc.audio.canceller import EchoCanceller
 from fastrtc.audio.capture import Capture
 from fastrtc.audio.convert import Pcm, with_channels
+from fastrtc.audio.playout import FRAMES_PER_SECOND
 from fastrtc.handlers.choices import choose_canceller, choose_endpoint, make_policy
 from fastrtc.handlers.chunks import Chunks
 from fastrtc.handlers.driver import Host
 from fastrtc.handlers.ears import Ears, Loudness
-from fastrtc.handlers.pump import shut_down
+from fastrtc.handlers.pump import SHUTDOWN_SECONDS, shut_down
 from fastrtc.handlers.replies import Replies
 from fastrtc.handlers.reply import inputs_wanted
 from fastrtc.handlers.reply_on_pause import ReplyOnPause
 from fastrtc.handlers.turn_book import TurnBook
-from fastrtc.handlers.watching import ClientWatcher, HookWatcher, call_hook
+from fastrtc.handlers.watching import ClientWatcher, Hook, HookWatcher
 from fastrtc.messages import INTERRUPTED, PAUSE_DETECTED, STARTED_TALKING, create_message
 from fastrtc.models.end_of_turn.source import EndpointStream, Question
 from fastrtc.models.vad.batcher import VadSource
@@ -42,6 +43,11 @@ PRE_ROLL: Final = 0.3
 """Seconds before the first voice that belong to the utterance: soft onsets score low."""
 LOOK_BACK: Final = 2.0
 """Seconds of silence that are kept, so that voice detection may lag."""
+SHORT_WORD: Final = 0.25
+"""Seconds of voice that are a word, before anything of the reply has been heard, where no
+recogniser can tell."""
+LONGEST_HOLD: Final = 3.0
+"""Seconds after which a held reply goes on, whatever is heard, or even if nothing is."""
 NEARLY_OVER: Final = 1.0
 """Seconds. A word over so much of the end of a reply is an answer to it, not a back-channel."""
 
@@ -58,8 +64,13 @@ class Conversation:
             policy = replace(policy, endpoint=None)
         self.machine = TurnMachine(policy, self._judge(policy))
         self.book = TurnBook(host.context.webrtc_id, self._now)
-        if handler.on_turn is not None:
-            self.book.watchers.append(HookWatcher(host, handler.on_turn))
+        self._hooks = {
+            name: Hook(host, hook, name)
+            for name in ("on_interrupt", "on_turn")
+            if (hook := getattr(handler, name)) is not None
+        }
+        if "on_turn" in self._hooks:
+            self.book.watchers.append(HookWatcher(self._hooks["on_turn"]))
         if host.watched:
             self.book.watchers.append(ClientWatcher(host))
         self.replies = Replies(handler, host, self.book, self._reply_over)
@@ -67,14 +78,21 @@ class Conversation:
         channels = 2 if handler.expected_layout == "stereo" else 1
         self._capture = Capture(channels, round((LONGEST_UTTERANCE + LOOK_BACK) * self._rate))
         self._endpoint: EndpointStream | None = None
-        self._reads_words = source is not None and source.reads_words
+        self._reader: EndpointStream | None = None
+        """What reads the words over a held reply."""
+        complain = self._complain_of("endpointing")
         if source is not None:
-            self._endpoint = source.open(self._opinion, self._complain_of("endpointing"))
+            self._endpoint = source.open(self._opinion, complain)
+        if source is not None and source.reads_words:
+            self._reader = self._endpoint
+        elif host.endpoint.reads_words and policy.interruption is not None:
+            self._reader = host.endpoint.open(self._opinion, complain)
+        self._held_ticks = 0
         canceller: EchoCanceller | None = choose_canceller(handler)
         self._ears = Ears(
             self._rate,
             self._vad_source(),
-            self._endpoint,
+            {stream for stream in (self._endpoint, self._reader) if stream is not None},
             self._step,
             self._complain_of("voice detection"),
             canceller,
@@ -105,6 +123,9 @@ class Conversation:
     def tick(self) -> None:
         """See `Driver`."""
         self._ears.played(self.host.playout.last, self.host.playout.rate)
+        self._held_ticks = self._held_ticks + 1 if self.host.playout.held else 0
+        if self._held_ticks >= LONGEST_HOLD * FRAMES_PER_SECOND:
+            self._act(self.machine.told(Told.FELL_SILENT))
         self.replies.tick()
 
     def clear(self) -> None:
@@ -118,6 +139,8 @@ class Conversation:
         self._ears.close()
         self.book.over(self.replies.drop(), interrupted=False)
         await self.replies.close()
+        for hook in self._hooks.values():
+            await hook.wait(SHUTDOWN_SECONDS)
         await shut_down(self.handler, self.host)
 
     def trigger(self) -> None:
@@ -140,8 +163,10 @@ class Conversation:
     def _opinion(self, ticket: int, probability: float | None, words: str | None) -> None:
         if ticket == self._alarm:
             self._alarm = None
-            ending = self.replies.remaining is not None and self.replies.remaining <= NEARLY_OVER
-            meant = is_meant(words or "") or (ending and is_answer(words or ""))
+            # Before the first sound of a reply and at its end, any word is more than a nod.
+            left = self.replies.remaining
+            open_floor = not self.replies.sounding or (left is not None and left <= NEARLY_OVER)
+            meant = is_meant(words or "") or (open_floor and is_answer(words or ""))
             logger.debug("call %s: over the reply: %r", self.host.context.webrtc_id, words)
             self._act(self.machine.told(Told.MEANT if meant else Told.NOT_MEANT))
         else:
@@ -173,6 +198,7 @@ class Conversation:
             elif event.kind is Kind.USER_MAY_HAVE_FINISHED:
                 self._may_have_finished(event)
             elif event.kind is Kind.USER_WENT_ON:
+                self._forget_questions()
                 self.replies.discard()
             elif event.kind is Kind.USER_FINISHED:
                 self._finished(event, utterance)
@@ -181,6 +207,7 @@ class Conversation:
             elif event.kind is Kind.UNCLEAR:
                 self._unclear(event)
             elif event.kind is Kind.FALSE_ALARM:
+                self._forget_questions()
                 self.host.playout.resume()
             elif event.kind is Kind.USER_INTERRUPTS:
                 self._interrupt()
@@ -188,11 +215,14 @@ class Conversation:
     def _may_have_finished(self, event: Event) -> None:
         if self._endpoint is not None:
             self._endpoint.ask(Question(event.at, self._utterance_start(event)))
-        if self.handler.speculative:
-            start = round(self._utterance_start(event) * self._rate / VAD_RATE)
-            self.replies.ask_early(self.handler.fn, self._capture.cut(start, self._capture.end))
+        if self.handler.speculative and not self.handler.ends_turns_itself:
+            start = self._in_capture(self._utterance_start(event))
+            self.replies.ask_early(
+                self.handler.fn, lambda: self._capture.cut(start, self._capture.end)
+            )
 
     def _finished(self, event: Event, utterance: Pcm | None) -> None:
+        self._forget_questions()
         self._log(PAUSE_DETECTED)
         start = self._in_capture(self._utterance_start(event))
         said = self._capture.cut(start, self._in_capture(event.end))
@@ -205,19 +235,29 @@ class Conversation:
 
     def _unclear(self, event: Event) -> None:
         policy = self.machine.policy.interruption
-        if self._endpoint is not None and self._reads_words and policy.words:
+        if self._reader is not None and policy is not None and policy.words:
             self._alarm = event.at
             start = self._utterance_start(event)
-            self._endpoint.ask(Question(event.at, start, sound=False))
+            self._reader.ask(Question(event.at, start, sound=False))
+        elif not self.replies.sounding and event.voice_end - event.start >= SHORT_WORD * VAD_RATE:
+            self._act(self.machine.told(Told.MEANT))
+
+    def _forget_questions(self) -> None:
+        """What was asked is about something that is over."""
+        self._alarm = None
+        for stream in (self._endpoint, self._reader):
+            if stream is not None:
+                stream.forget()
 
     def _interrupt(self) -> None:
+        self._forget_questions()
         heard = self.replies.drop()
         self.host.playout.interrupt()
         self.host.far_clear()
         self._log(INTERRUPTED)
         self.book.over(heard, interrupted=True)
-        if self.handler.on_interrupt is not None:
-            call_hook(self.host, self.handler.on_interrupt, heard, "on_interrupt")
+        if "on_interrupt" in self._hooks:
+            self._hooks["on_interrupt"].tell(heard)
 
     def _reply_over(self, heard: Heard) -> None:
         self.book.over(heard, interrupted=False)

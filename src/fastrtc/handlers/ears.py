@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from math import log10
+from math import isfinite, log10
 from typing import Final
 
 import numpy as np
@@ -40,6 +40,8 @@ class Loudness:
     playing: float = FLOOR
 
 
+UNANSWERED: Final = 1_000
+"""Steps (32 s) that a voice detector may be behind."""
 Hear = Callable[[float, Loudness], None]
 """Takes a step: the probability that it is the caller's voice, and how loud it was."""
 
@@ -55,7 +57,7 @@ class Ears:
         self,
         rate: int,
         vad: VadSource,
-        endpoint: EndpointStream | None,
+        endpoints: Iterable[EndpointStream],
         hear: Hear,
         fail: Callable[[Exception], None],
         canceller: EchoCanceller | None = None,
@@ -65,14 +67,14 @@ class Ears:
         Args:
             rate: of the caller's frames, in Hz.
             vad: what tells voice from silence.
-            endpoint: what judges whether the caller has finished; it hears the same.
+            endpoints: what judges and reads what is said; they hear the same.
             hear: takes the steps.
             fail: takes the errors of voice detection.
             canceller: takes our own sound out of the caller's; mono callers only.
         """
         self._rate = rate
         self._feed = VadFeed(rate)
-        self._endpoint = endpoint
+        self._endpoints = list(endpoints)
         self._hear = hear
         self._canceller = canceller
         self._to_rate: StreamResampler | None = None
@@ -81,13 +83,13 @@ class Ears:
         self._power: list[float] = []
         """Of what was played since the last step, frame by frame."""
         self._rest: NDArray[np.float32] = np.zeros(0, np.float32)
-        self._unanswered: deque[Loudness] = deque()
+        self._unanswered: deque[Loudness] = deque(maxlen=UNANSWERED)
         """Of the steps that voice detection has not answered yet."""
         self._vad = vad.open(self._step, fail)
 
     def hear(self, pcm: Pcm) -> Pcm:
         """Take a frame of shape ``(channels, n)``. Gives it back, without echo if it can."""
-        if self._canceller is not None and pcm.shape[0] == 1:
+        if self._canceller is not None:
             nothing = np.zeros((1, 0), np.int16)
             reference = np.concatenate([nothing, *self._reference], axis=1)
             self._reference = []
@@ -95,8 +97,8 @@ class Ears:
         samples = self._feed.add(pcm)
         if len(samples):
             self._measure(samples)
-            if self._endpoint is not None:
-                self._endpoint.feed(samples)
+            for endpoint in self._endpoints:
+                endpoint.feed(samples)
             self._vad.feed(samples)
         return pcm
 
@@ -115,8 +117,8 @@ class Ears:
     def close(self) -> None:
         """Hear nothing more."""
         self._vad.close()
-        if self._endpoint is not None:
-            self._endpoint.close()
+        for endpoint in self._endpoints:
+            endpoint.close()
 
     def _measure(self, samples: NDArray[np.float32]) -> None:
         self._rest = np.concatenate([self._rest, samples])
@@ -134,7 +136,8 @@ class Ears:
 
     def _step(self, probability: float) -> None:
         loudness = self._unanswered.popleft() if self._unanswered else Loudness()
-        if self._guard.step(loudness.caller, loudness.playing):
+        echo = self._guard.step(loudness.caller, loudness.playing)
+        if echo or not isfinite(probability):
             probability = 0.0
         self._hear(probability, loudness)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,8 +16,6 @@ from fastrtc.turns.record import Heard
 
 if TYPE_CHECKING:
     from fastrtc.handlers.reply_on_pause import ReplyOnPause
-
-logger = logging.getLogger(__name__)
 
 UNRETURNED: Final = 4
 """Replies of a call that were given up and whose functions may still run, before new ones are
@@ -58,17 +55,20 @@ class Replies:
         else:
             self._asking = self._host.spawn(self._ask(function, utterance, most))
 
-    def ask_early(self, function: Callable[..., Any], utterance: Pcm) -> None:
+    def ask_early(self, function: Callable[..., Any], utterance: Callable[[], Pcm]) -> None:
         """Begin a reply that may not be wanted, if that costs nobody else anything."""
         self.discard()
         least, most = inputs_wanted(function, after=1)
         if not self._has_inputs(least) or len(self._still_running()) >= UNRETURNED // 2:
             return
         self._inputs_were_set = self._handler.args_set.is_set()
-        self._early = self._make(function, utterance, most, held=True)
+        self._early = self._make(function, utterance(), most, held=True)
 
     def adopt(self) -> bool:
         """Let the early reply be the reply to the turn that is over; False if there is none."""
+        if self._handler.args_set.is_set():
+            # Newer inputs have come since.
+            self.discard()
         early, self._early = self._early, None
         if early is None:
             return False
@@ -83,16 +83,12 @@ class Replies:
         early, self._early = self._early, None
         if early is None:
             return
-        self._give_up(early)
+        self._give_up(early, quietly=True)
         self._book.discarded()
         if self._inputs_were_set:
             self._handler.args_set.set()
         if early.error is not None:
-            logger.warning(
-                "Call %s: an error in a reply that was begun early and discarded",
-                self._host.context.webrtc_id,
-                exc_info=early.error,
-            )
+            early.log_error(early.error)
 
     def drop(self) -> Heard:
         """End the reply here; what has been heard of it."""
@@ -116,6 +112,11 @@ class Replies:
     def busy(self) -> bool:
         """Whether there is a reply, or one is asked for."""
         return self._reply is not None or self._asking is not None
+
+    @property
+    def sounding(self) -> bool:
+        """Whether the caller has heard anything of the reply."""
+        return self._reply is not None and self._reply.heard.seconds > 0
 
     @property
     def remaining(self) -> float | None:
@@ -198,8 +199,8 @@ class Replies:
         self._book.failed(error)
         self._over(Heard())
 
-    def _give_up(self, reply: Reply) -> None:
-        reply.cancel()
+    def _give_up(self, reply: Reply, *, quietly: bool = False) -> None:
+        reply.cancel(quietly=quietly)
         self._handler.state.responding = False
         if reply.running:
             self._unreturned.append(reply)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
+import logging
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, Final
 
@@ -15,6 +16,8 @@ from fastrtc.handlers.mouth import Mouth
 from fastrtc.handlers.values import Chunk, Item, pieces_of
 from fastrtc.threads import Handover, HandoverClosed, call_soon
 from fastrtc.turns.record import Heard
+
+logger = logging.getLogger(__name__)
 
 LEAD_SECONDS: Final = 10.0
 """How far a function may run ahead of what has been heard."""
@@ -80,6 +83,7 @@ class Reply:
         self._mouth = Mouth(host)
         self._task: asyncio.Task[Any] | None = None
         self._room: asyncio.Future[None] | None = None
+        self._quiet = self._yielded = False
         self._heard: Heard | None = None
         """Set when no more will be heard."""
 
@@ -93,9 +97,7 @@ class Reply:
     @property
     def remaining(self) -> float | None:
         """Seconds that are still to be heard; None while the function has not returned."""
-        if self.running or not self._out.empty:
-            return None
-        return self._host.playout.buffered
+        return None if self.running else self._out.weight + self._host.playout.buffered
 
     def start(self) -> None:
         """Call the function."""
@@ -107,12 +109,12 @@ class Reply:
 
     def tick(self) -> None:
         """Move what is due into the playout."""
-        if self._on_output is not None and not self._out.empty:
+        if self._on_output is not None and self._yielded:
             self._on_output()
             self._on_output = None
-        if self.held:
-            return
         playout = self._host.playout
+        if self.held or playout.held:
+            return
         for _ in range(ITEMS_A_TICK):
             if playout.buffered >= PLAYOUT_SECONDS:
                 break
@@ -134,8 +136,12 @@ class Reply:
         self.held = False
         self.tick()
 
-    def cancel(self) -> None:
-        """Forget the reply. The function is told when it next yields or awaits."""
+    def cancel(self, *, quietly: bool = False) -> None:
+        """Forget the reply. The function is told when it next yields or awaits.
+
+        ``quietly``: an error that it may still raise is for the log alone.
+        """
+        self._quiet = quietly
         self._heard = self.heard
         self._out.close()
         if self._task is not None:
@@ -153,7 +159,8 @@ class Reply:
         self._host.playout.mark(self._ended)
 
     def _ended(self) -> None:
-        self._heard = self.heard
+        # What the far side still buffers is as good as heard: nothing takes it back now.
+        self._heard = self._mouth.script.heard(self._host.playout.heard)
         self._on_heard()
 
     # A sync function, on a worker thread.
@@ -201,6 +208,7 @@ class Reply:
     def _put_all(self, value: Any) -> None:
         for item, seconds in pieces_of(value):
             self._out.put(item, seconds)
+            self._yielded = True
 
     def _returned(self, error: BaseException | None) -> None:
         """The function has come back. From any thread."""
@@ -210,7 +218,21 @@ class Reply:
             self._out.put_last(_End(error))
         elif error is not None:
             # The reply was interrupted: nobody waits for it, but its error is still news.
-            call_soon(self._host.loop, self._host.report, error, "ending a reply")
+            call_soon(self._host.loop, self._late_error, error)
+
+    def _late_error(self, error: BaseException) -> None:
+        if self._quiet:
+            self.log_error(error)
+        else:
+            self._host.report(error, "ending a reply")
+
+    def log_error(self, error: BaseException) -> None:
+        """Log an error of a reply that was given up before anybody knew of it."""
+        logger.warning(
+            "Call %s: an error in a reply that was begun early and discarded",
+            self._host.context.webrtc_id,
+            exc_info=error,
+        )
 
     # An async function, in a task.
 
@@ -266,6 +288,7 @@ class Reply:
                 self._room = self._host.loop.create_future()
                 await self._room
             self._out.put(item, seconds)
+            self._yielded = True
 
 
 def inputs_wanted(function: Callable[..., Any], after: int) -> tuple[int, int]:

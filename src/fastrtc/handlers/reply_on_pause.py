@@ -96,7 +96,8 @@ class ReplyOnPause(StreamHandler):
             output_frame_size: deprecated and ignored.
             input_sample_rate: Hz, the rate of the samples that ``fn`` gets.
             model: a voice detector in the place of Silero. All calls share it; it is called on
-                worker threads, by one of them at a time.
+                worker threads, by one of them at a time. It ends turns as ``algo_options`` say, and
+                ``endpointing`` is not used.
             needs_args: ask for the page's inputs even if ``fn`` does not name them.
             endpointing: what tells that the caller has finished. ``"auto"`` weighs silence,
                 Smart Turn and the words, as far as their weights are found; ``"vad"`` is silence
@@ -105,9 +106,11 @@ class ReplyOnPause(StreamHandler):
                 until that is sure. If the caller goes on, what it yielded is discarded, and it
                 is called again with all that was said. So ``fn`` may be called several times for
                 one turn: it must change nothing outside itself before its first sound is heard.
-            interruption: how the caller's voice ends a reply.
-            on_interrupt: called with what was `Heard` of a reply that the caller ended; a plain
-                function on a worker thread, an async one on the loop.
+            interruption: how the caller's voice ends a reply. Where it is not given, but
+                ``algo_options`` or ``model`` are, whatever they call speech ends it at once.
+            on_interrupt: called with what was `Heard` of a reply that the caller, or
+                `trigger_response`, ended; a plain function on a worker thread, an async one on the
+                loop.
             on_turn: called with each `Turn` when its reply is over, in the same way.
             echo_cancellation: take our own sound out of the caller's (needs ``fastrtc[aec]``), for
                 callers on a loudspeaker whose device does not; browsers do it themselves.
@@ -137,16 +140,28 @@ class ReplyOnPause(StreamHandler):
         self.model_lock = threading.Lock()
         """All calls share a model of the user's, which need not be thread-safe."""
         self.needs_args = needs_args
-        if endpointing not in ("auto", "vad") and not isinstance(endpointing, EndOfTurnModel):
+        is_model = isinstance(endpointing, EndOfTurnModel) and not isinstance(endpointing, type)
+        if endpointing not in ("auto", "vad") and not is_model:
             raise TypeError(
                 'expected endpointing "auto", "vad" or a model with the methods end_of_turn and '
                 f"warmup, got {endpointing!r}"
             )
+        if not isinstance(interruption, (InterruptionPolicy, type(None))):
+            raise TypeError(
+                f"expected interruption to be an InterruptionPolicy, got {interruption!r}"
+            )
         if echo_cancellation:
+            if expected_layout != "mono":
+                raise ValueError(
+                    f'expected the layout "mono" for echo_cancellation, got {expected_layout!r}'
+                )
             EchoCanceller(input_sample_rate)  # To see now whether it can be had.
         self.endpointing = endpointing
         self.speculative = speculative
-        self.interruption = interruption or InterruptionPolicy()
+        for name, hook in (("on_interrupt", on_interrupt), ("on_turn", on_turn)):
+            if hook is not None and not callable(hook):
+                raise TypeError(f"expected {name} to be a function, got {hook!r}")
+        self.interruption = interruption
         self.on_interrupt = on_interrupt
         self.on_turn = on_turn
         self.echo_cancellation = echo_cancellation

@@ -44,5 +44,6 @@ class Script:
         seconds = (until - self._begin) / self._rate
         # A word is heard to its end or not at all; one frame is what a position is good for.
         slack = self._rate // 50
-        text = "".join(word for at, word in self._words if at <= until + slack)
+        # A copy: the user's thread asks, and the loop adds.
+        text = "".join(word for at, word in list(self._words) if at <= until + slack)
         return Heard(seconds, text.strip())

@@ -79,6 +79,7 @@ class TurnBook:
         """A reply that was begun before it was sure has been given up."""
         if self._coming is not None:
             self._coming.speculated += 1
+            self._coming.first_output = None
 
     def asked(self) -> None:
         """A reply is asked for: the turn that was coming is the one that is answered."""

@@ -52,6 +52,10 @@ class Spoken(tuple[int, NDArray[Any]]):
         spoken.text = text
         return spoken
 
+    def __getnewargs__(self) -> tuple[int, NDArray[Any], str]:
+        """For copies."""
+        return self[0], self[1], self.text
+
     def __repr__(self) -> str:
         return f"Spoken({self[0]}, {_describe(self[1])}, {self.text!r})"
 

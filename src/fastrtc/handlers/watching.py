@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import asdict
+import asyncio
+import contextlib
+import inspect
+from collections import deque
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from fastrtc.handlers.base import is_async
 from fastrtc.handlers.driver import Host
 from fastrtc.messages import create_message
-from fastrtc.threads import call_soon
+from fastrtc.threads import call_soon, contained
 from fastrtc.turns.record import Decision, Step, Turn
 
+NEWS_KEPT: Final = 100
+"""Calls of a hook that wait for one that does not return."""
 STEPS_A_MESSAGE: Final = 5
 """Steps that are sent at once: six messages a second."""
 
@@ -50,14 +55,13 @@ class ClientWatcher:
 
     def turn(self, turn: Turn) -> None:
         """See `Watcher`."""
-        self._host.send_message(create_message("turn", _rounded(asdict(turn))))
+        self._host.send_message(create_message("turn", _rounded(turn.as_dict())))
 
 
 class HookWatcher:
     """A `Watcher` that gives each turn to a function of the user's."""
 
-    def __init__(self, host: Host, hook: Callable[[Turn], Any]) -> None:
-        self._host = host
+    def __init__(self, hook: Hook) -> None:
         self._hook = hook
 
     def step(self, step: Step) -> None:
@@ -68,28 +72,68 @@ class HookWatcher:
 
     def turn(self, turn: Turn) -> None:
         """See `Watcher`."""
-        call_hook(self._host, self._hook, turn, "on_turn")
+        self._hook.tell(turn)
 
 
-def call_hook(host: Host, hook: Callable[[Any], Any], value: Any, name: str) -> None:
-    """Call a function of the user's that nobody waits for: on a worker, or in a task."""
+class Hook:
+    """A function of the user's that is told of things, one after the other.
 
-    async def run_async() -> None:
+    A plain function runs on a worker thread, an async one in a task. It may raise or block: then
+    the next news wait, and the oldest of them are dropped.
+    """
+
+    def __init__(self, host: Host, function: Callable[[Any], Any], name: str) -> None:
+        self._host = host
+        self._function = function
+        self._name = name
+        self._news: deque[Any] = deque(maxlen=NEWS_KEPT)
+        self._busy = False
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    def tell(self, value: Any) -> None:
+        """Call the function with a value, when it has returned from the last call."""
+        self._news.append(value)
+        if not self._busy:
+            self._next()
+
+    async def wait(self, seconds: float) -> None:
+        """Wait until all has been told, but not for longer."""
+        with contextlib.suppress(TimeoutError, asyncio.TimeoutError):
+            await asyncio.wait_for(self._idle.wait(), seconds)
+
+    def _next(self) -> None:
+        self._busy = bool(self._news)
+        if not self._busy:
+            self._idle.set()
+            return
+        self._idle.clear()
+        value = self._news.popleft()
+        if is_async(self._function):
+            self._host.spawn(self._run_async(self._function(value)))
+        else:
+            self._host.submit(lambda: self._run(value))
+
+    async def _run_async(self, made: Awaitable[Any]) -> None:
         try:
-            await hook(value)
-        except Exception as error:
-            host.report(error, name)
+            await made
+        except (Exception, SystemExit) as error:
+            self._host.report(contained(error), self._name)
+        self._next()
 
-    def run() -> None:
+    def _run(self, value: Any) -> None:
+        made: Any = None
         try:
-            hook(value)
+            made = self._function(value)
         except BaseException as error:
-            call_soon(host.loop, host.report, error, name)
+            call_soon(self._host.loop, self._host.report, contained(error), self._name)
+        call_soon(self._host.loop, self._ran, made)
 
-    if is_async(hook):
-        host.spawn(run_async())
-    else:
-        host.submit(run)
+    def _ran(self, made: Any) -> None:
+        if inspect.isawaitable(made):
+            self._host.spawn(self._run_async(made))
+        else:
+            self._next()
 
 
 def _rounded(value: Any) -> Any:

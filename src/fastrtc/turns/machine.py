@@ -129,7 +129,8 @@ TABLE: Final[dict[tuple[State, Input], Row]] = {
     (S.INTERRUPTING, Signal.QUIET): (S.FALTERING, (K.UNCLEAR,)),
     (S.INTERRUPTING, Told.MEANT): _TAKEN,
     (S.INTERRUPTING, Told.TAKES_FLOOR): _TAKEN,
-    (S.INTERRUPTING, Told.REPLY_ENDED): (S.SPEAKING, (K.USER_STARTED,)),
+    (S.INTERRUPTING, Told.FELL_SILENT): _RESUMED,
+    (S.INTERRUPTING, Told.REPLY_ENDED): (S.STARTING, ()),
     (S.INTERRUPTING, Told.FORCED): _CUT_SHORT,
     #
     (S.FALTERING, Signal.VOICE): (S.INTERRUPTING, ()),
@@ -139,7 +140,7 @@ TABLE: Final[dict[tuple[State, Input], Row]] = {
     (S.FALTERING, Told.FELL_SILENT): _RESUMED,
     (S.FALTERING, Told.MEANT): _TAKEN,
     (S.FALTERING, Told.NOT_MEANT): _RESUMED,
-    (S.FALTERING, Told.REPLY_ENDED): (S.SPEAKING, (K.USER_STARTED,)),
+    (S.FALTERING, Told.REPLY_ENDED): (S.STARTING, ()),
     (S.FALTERING, Told.FORCED): _CUT_SHORT,
     #
     (S.PROTECTED, Signal.SPEECH): (S.OVERLAPPING, (K.USER_STARTED,)),
@@ -158,6 +159,8 @@ PROTECTED."""
 CALLER_HAS_FLOOR: Final = {S.SPEAKING, S.PAUSING, S.OVERLAPPING}
 HELD: Final = {S.INTERRUPTING, S.FALTERING}
 """The reply is held."""
+MOST_DOUBLINGS: Final = 3
+"""False alarms of one reply, each of which doubles the voice that it takes to hold it again."""
 SOON: Final = 1.5
 """Seconds. A caller who talks again so soon after a turn had not finished it."""
 
@@ -204,6 +207,8 @@ class TurnMachine:
         self._voice_end = 0
         self._over_reply = 0
         """Steps of voice over the reply, since the onset."""
+        self._false_alarms = 0
+        """Of this reply. Each makes the next hold come later."""
         self._asked_at: int | None = None
         self._turn_end: int | None = None
         """Where the voice of the last turn ended, until it is known whether it was its end."""
@@ -262,15 +267,19 @@ class TurnMachine:
     def _read(self, signal: Signal, voiced: bool) -> Input:
         """What a signal means here: more than it says where something has lasted too long."""
         policy = self.policy.interruption
-        if self.state in (State.REPLYING, *HELD):
+        if policy is None:
+            if self.state is State.REPLYING and signal is Signal.SPEECH:
+                return Told.TAKES_FLOOR
+        elif self.state in (State.REPLYING, *HELD):
             if voiced:
                 self._over_reply += 1
                 if self._over_reply >= steps(policy.min_speech):
                     return Told.TAKES_FLOOR
                 if self._over_reply == steps(policy.readable) and self.state in HELD:
                     return Told.READABLE
-                onset = self._over_reply >= steps(policy.onset)
-                return Signal.SPEECH if onset else Signal.VOICE
+                # Who coughs again, or sends us our echo, must not chop the reply to pieces.
+                onset = steps(policy.onset) << min(self._false_alarms, MOST_DOUBLINGS)
+                return Signal.SPEECH if self._over_reply >= onset else Signal.VOICE
             if self.state is State.FALTERING and self._judge.silence >= policy.resume_after:
                 return Told.FELL_SILENT
             if self.state in HELD:
@@ -324,6 +333,7 @@ class TurnMachine:
             self._evidence = None
             self._start = None
             self._over_reply = 0
+            self._false_alarms += 1 if kind is Kind.FALSE_ALARM else -self._false_alarms
             self._judge.reset()
         elif kind is Kind.USER_INTERRUPTS:
             self._over_reply = 0

@@ -67,7 +67,8 @@ class InterruptionPolicy:
         min_speech: seconds of voice that are surely meant: they end the reply.
         resume_after: seconds of silence after less than that, and the reply goes on.
         words: whether a recogniser, where one is installed, is asked about short sounds, so
-            that "stop" ends the reply at once and "mm-hm" does not.
+            that "stop" ends the reply at once and "mm-hm" does not. Without it "stop" has to be
+            said for as long as anything else.
         readable: seconds of voice after which it is asked for the first time. It is asked
             again when the voice stops.
     """
@@ -125,7 +126,7 @@ class TurnPolicy:
         min_gap: inside the window, gaps shorter than this many seconds count as speech.
         max_speech: seconds after which a turn ends without a pause.
         can_interrupt: whether the caller's speech ends a reply.
-        interruption: how.
+        interruption: how; None where whatever starts a turn ends a reply too, at once.
     """
 
     threshold: float = 0.5
@@ -137,4 +138,4 @@ class TurnPolicy:
     min_gap: float = 0.1
     max_speech: float = LONGEST_UTTERANCE
     can_interrupt: bool = True
-    interruption: InterruptionPolicy = InterruptionPolicy()
+    interruption: InterruptionPolicy | None = InterruptionPolicy()

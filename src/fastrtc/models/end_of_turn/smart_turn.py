@@ -33,13 +33,13 @@ def weight_file() -> Path:
     return SMART_TURN.find()
 
 
-def smart_turn_available() -> bool:
-    """Whether `SmartTurn` would find its weights. Nothing is loaded."""
+def smart_turn_missing() -> str:
+    """Why `SmartTurn` would not find its weights; empty where it would. Nothing is loaded."""
     try:
         weight_file()
-    except WeightsError:
-        return False
-    return True
+    except WeightsError as error:
+        return str(error)
+    return ""
 
 
 class SmartTurnNet:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from fastrtc.audio.convert import audio_to_int16
 from fastrtc.models.end_of_turn.features import MelHistory
 from fastrtc.models.end_of_turn.protocol import EndOfTurnModel
-from fastrtc.models.end_of_turn.smart_turn import shared_smart_turn, smart_turn_available
+from fastrtc.models.end_of_turn.smart_turn import shared_smart_turn, smart_turn_missing
 from fastrtc.models.stt.moonshine import moonshine_available, shared_moonshine
 from fastrtc.models.vad.silero import RATE
 from fastrtc.threads import call_soon
@@ -68,6 +68,9 @@ class EndpointStream(Protocol):
     def ask(self, question: Question) -> None:
         """Have what was heard until now judged. A question that still waits is dropped for it."""
 
+    def forget(self) -> None:
+        """Drop a question that still waits: its answer would say nothing any more."""
+
     def close(self) -> None:
         """Deliver nothing more."""
 
@@ -80,6 +83,10 @@ class EndpointSource(Protocol):
         """Whether there is a model to ask."""
 
     @property
+    def reason(self) -> str:
+        """Why there is none."""
+
+    @property
     def reads_words(self) -> bool:
         """Whether the answers have words in them."""
 
@@ -88,6 +95,9 @@ class EndpointSource(Protocol):
 
     def open(self, deliver: Deliver, fail: Fail) -> EndpointStream:
         """Begin with a caller."""
+
+
+EMPTY: Final[NDArray[np.float32]] = np.zeros(0, np.float32)
 
 
 class Ring:
@@ -114,8 +124,10 @@ class Ring:
         size = len(self._kept)
         with self._lock:
             since = min(self.end, max(since, self.end - size, 0))
-            places = np.arange(since, self.end) % size
-            return since, self._kept[places]
+            first, behind = since % size, self.end % size
+            if since == self.end or first < behind:
+                return since, self._kept[first:behind].copy() if since < self.end else EMPTY
+            return since, np.concatenate([self._kept[first:], self._kept[:behind]])
 
 
 class Listener:
@@ -132,7 +144,13 @@ class Listener:
     def answer(self, question: Question) -> tuple[float | None, str | None]:
         """Judge what was heard until now."""
         probability = self._judge(question.start) if self._sound and question.sound else None
-        words = self._read(question.start) if self._words and question.words else None
+        words = None
+        if self._words and question.words:
+            try:
+                words = self._read(question.start)
+            except Exception:
+                # What it sounds like is worth as much.
+                logger.exception("The words of a turn could not be read")
         return probability, words
 
     def _judge(self, start: int) -> float:
@@ -169,9 +187,12 @@ class _Stream:
     def ask(self, question: Question) -> None:
         self._worker.submit(self, question)
 
+    def forget(self) -> None:
+        self.question = None
+
     def close(self) -> None:
         self._deliver = self._fail = None
-        self.question = None
+        self.forget()
 
     def answered(self, ticket: int, probability: float | None, words: str | None) -> None:
         """On the event loop."""
@@ -195,7 +216,12 @@ class EndpointWorker:
     @cached_property
     def available(self) -> bool:
         """See `EndpointSource`: whether the weights are there."""
-        return smart_turn_available()
+        return not self.reason
+
+    @cached_property
+    def reason(self) -> str:
+        """See `EndpointSource`."""
+        return smart_turn_missing()
 
     @cached_property
     def reads_words(self) -> bool:
@@ -213,18 +239,19 @@ class EndpointWorker:
     def open(self, deliver: Deliver, fail: Fail) -> EndpointStream:
         """See `EndpointSource`."""
         self.prepare()
-        return _Stream(self, Listener(sound=True, words=self.reads_words), deliver, fail)
+        listener = Listener(sound=self.available, words=self.reads_words)
+        return _Stream(self, listener, deliver, fail)
 
     def submit(self, stream: _Stream, question: Question) -> None:
         """Queue a question."""
         with self._wake:
-            if stream.question is None:
+            if stream not in self._waiting:
                 self._waiting.append(stream)
             stream.question = question
             self._wake.notify()
 
     def _run(self) -> None:
-        _warm_up(self.reads_words)
+        _warm_up(Listener(sound=self.available, words=self.reads_words))
         while True:
             with self._wake:
                 self._wake.wait_for(lambda: self._waiting)
@@ -244,10 +271,9 @@ class EndpointWorker:
             call_soon(stream.loop, stream.answered, question.ticket, *answer)
 
 
-def _warm_up(words: bool) -> None:
+def _warm_up(listener: Listener) -> None:
     """Load, and run once: the first run is slow. An error comes again with the first question."""
     try:
-        listener = Listener(sound=True, words=words)
         listener.ring.feed(np.zeros(RATE, np.float32))
         listener.answer(Question(0, 0))
     except Exception:
@@ -258,6 +284,7 @@ class NoEndpoint:
     """Nobody to ask: silence alone ends a turn."""
 
     available = reads_words = False
+    reason = "There is no model to ask."
 
     def prepare(self) -> None:
         """See `EndpointSource`."""
@@ -272,7 +299,8 @@ class InlineEndpoint:
 
     def __init__(self, seconds: float = TYPICAL_SECONDS) -> None:
         self.seconds = seconds
-        self.available = smart_turn_available()
+        self.reason = smart_turn_missing()
+        self.available = not self.reason
         self.reads_words = moonshine_available()
 
     def prepare(self) -> None:
@@ -280,11 +308,12 @@ class InlineEndpoint:
 
     def open(self, deliver: Deliver, fail: Fail) -> EndpointStream:
         """See `EndpointSource`."""
-        return _InlineStream(self, deliver)
+        return _InlineStream(self, deliver, fail)
 
 
 class _InlineStream:
-    def __init__(self, source: InlineEndpoint, deliver: Deliver) -> None:
+    def __init__(self, source: InlineEndpoint, deliver: Deliver, fail: Fail) -> None:
+        self._fail = fail
         self._seconds = source.seconds
         self._listener = Listener(sound=True, words=source.reads_words)
         self._deliver: Deliver | None = deliver
@@ -293,9 +322,16 @@ class _InlineStream:
         self._listener.ring.feed(samples)
 
     def ask(self, question: Question) -> None:
-        probability, words = self._listener.answer(question)
+        try:
+            probability, words = self._listener.answer(question)
+        except Exception as error:
+            self._fail(error)
+            return
         loop = asyncio.get_running_loop()
         loop.call_later(self._seconds, self._answered, question.ticket, probability, words)
+
+    def forget(self) -> None:
+        """The answer is on its way."""
 
     def close(self) -> None:
         self._deliver = None
@@ -312,7 +348,7 @@ Run = Callable[[Callable[[], float], Callable[[float], None], Fail], None]
 class CustomEndpoint:
     """Asks an `EndOfTurnModel` of the user's own."""
 
-    available = True
+    available, reason = True, ""
     reads_words = False
 
     def __init__(self, model: EndOfTurnModel, run: Run) -> None:
@@ -344,6 +380,9 @@ class _CustomStream:
         if not self._busy:
             self._ask()
 
+    def forget(self) -> None:
+        self._next = None
+
     def close(self) -> None:
         self._deliver = self._next = None
 
@@ -353,11 +392,10 @@ class _CustomStream:
             return
         self._busy = True
         _, samples = self._ring.last(question.start)
-        audio = (RATE, audio_to_int16(samples)[None])
         model = self._source.model
 
         def judge() -> float:
-            probability = float(model.end_of_turn(audio))
+            probability = float(model.end_of_turn((RATE, audio_to_int16(samples)[None])))
             if not 0 <= probability <= 1:
                 raise ValueError(f"expected a probability in [0, 1], got {probability}")
             return probability
