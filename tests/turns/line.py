@@ -13,7 +13,7 @@ import numpy as np
 from fastrtc.audio.playout import FADE_SECONDS, Playout
 from fastrtc.turns.endpointing import LONGEST_VAD_WAIT, LONGEST_WAIT, Opinion
 from fastrtc.turns.machine import HELD, Event, Kind, State, Told, TurnMachine
-from fastrtc.turns.options import STEP_SAMPLES, STEP_SECONDS, TurnPolicy
+from fastrtc.turns.options import STEP_SAMPLES, STEP_SECONDS, InterruptionPolicy, TurnPolicy
 from fastrtc.turns.speech import steps
 
 RATE: Final = 8_000
@@ -246,7 +246,7 @@ class Line:
         if self.policy.window is not None:
             return 1  # Small gaps count as voice.
         usual = steps(self.policy.min_speech)
-        onset = steps(self.policy.interruption.onset)
+        onset = steps(self.how.onset)
         return min(usual, onset) if self.by_interruption else usual
 
     @property
@@ -257,13 +257,18 @@ class Line:
             longest = max(longest, self.policy.endpoint.late, self.policy.endpoint.unjudged)
         if self.policy.window is not None:
             longest = max(longest, self.policy.window.audio_chunk_duration)
-        return steps(max(longest, self.policy.interruption.resume_after)) + 2
+        return steps(max(longest, self.how.resume_after)) + 2
+
+    @property
+    def how(self) -> InterruptionPolicy:
+        """How replies are interrupted."""
+        return self.policy.interruption or InterruptionPolicy()
 
     @property
     def longest_hold(self) -> int:
         """Steps: before each but the first of the voice that takes the floor, all but the last
         of the silence that gives it back."""
-        how = self.policy.interruption
+        how = self.how
         voice = steps(how.min_speech) - steps(how.onset)
         if self.policy.window is not None:
             voice = 2 * voice + 1  # A window may lose a step of voice at its edge.
@@ -286,7 +291,7 @@ class Line:
             self.tell(Told.REPLY_ENDED)
         assert self.machine.state is State.LISTENING
         turns = [e for e in self.events if e.kind is Kind.USER_FINISHED]
-        surely_over = max(self.surely_speech, steps(self.policy.interruption.min_speech))
+        surely_over = max(self.surely_speech, steps(self.how.min_speech))
         for voice in self.voices:
             least = surely_over if voice.over_reply else self.surely_speech
             if voice.end - voice.start >= least * STEP_SAMPLES:
