@@ -157,8 +157,9 @@ class Conversation:
     def _step(self, probability: float, loudness: Loudness) -> None:
         self._act(self.machine.hear(probability, loudness.newest))
         self._capture.forget(self._in_capture(self.machine.keep_from) - self._look_back)
-        at, state = self.machine.position / VAD_RATE, self.machine.state.value
-        self.book.step(Step(at, probability, loudness.caller, loudness.playing, state))
+        if self.book.watchers:
+            at, state = self.machine.position / VAD_RATE, self.machine.state.value
+            self.book.step(Step(at, probability, loudness.caller, loudness.playing, state))
 
     def _opinion(self, ticket: int, probability: float | None, words: str | None) -> None:
         if ticket == self._alarm:
