@@ -213,9 +213,9 @@ def test_a_class_in_the_place_of_a_model_is_refused() -> None:
         ({"endpointing": "vad"}, None, "by silence alone, as endpointing is 'vad'"),
         ({"endpointing": Model(fail)}, None, "by silence and Model"),
         ({"algo_options": AlgoOptions()}, None, "as algo_options say"),
-        ({}, None, "by silence alone. There is no model to ask."),
-        ({}, Advice(0.9, "so."), "by silence, Smart Turn and Moonshine"),
-        ({}, Advice(0.9), "by silence, Smart Turn without words"),
+        ({}, None, "by silence alone: no model is to be asked"),
+        ({}, Advice(0.9, "so."), "by silence, Smart Turn and the words that Moonshine reads"),
+        ({}, Advice(0.9), "by silence and Smart Turn; words are not read"),
     ],
 )
 def test_the_log_says_once_what_ends_turns(

@@ -131,3 +131,10 @@ def test_of_a_very_long_reply_the_last_words_are_kept() -> None:
         at = BEGIN + number * FRAME
         script.add(at, at + FRAME, ((0.02, f"{number} "),))
     assert script.heard(10**9).text.split() == [str(n) for n in range(5, WORDS_KEPT + 5)]
+
+
+def test_sentences_that_were_yielded_one_by_one_do_not_stick_together() -> None:
+    script = Script(RATE)
+    script.add(BEGIN, after(1.0), ((0.5, "Sure, "), (1.0, "yes.")))
+    script.add(after(1.0), after(2.0), ((1.0, "Anything"),))
+    assert script.heard(after(2.0)).text == "Sure, yes. Anything"

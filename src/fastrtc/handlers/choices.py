@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from fastrtc.audio.canceller import EchoCanceller
 from fastrtc.models.end_of_turn.source import CustomEndpoint, EndpointSource, Run
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from fastrtc.handlers.reply_on_pause import ReplyOnPause
 
 logger = logging.getLogger(__name__)
+
+INSTALL: Final = (
+    "All models of turn-taking: pip install --no-deps pipecat-ai==1.14.0 moonshine-voice==0.1.0"
+)
 
 
 def make_policy(handler: ReplyOnPause) -> TurnPolicy:
@@ -69,10 +73,15 @@ def choose_endpoint(
         _say(f"Turns end by silence and {type(asked).__name__}")
         return CustomEndpoint(asked, run)
     if not shared.available:
-        _say(f"Turns end by silence alone. {shared.reason}")
+        if shared.reason:
+            _warn(f"Turns end by silence alone, and cut into pauses. {shared.reason} {INSTALL}")
+        else:
+            _say("Turns end by silence alone: no model is to be asked")
         return None
-    words = "and Moonshine" if shared.reads_words else "without words (no Moonshine was found)"
-    _say(f"Turns end by silence, Smart Turn {words}")
+    if shared.reads_words:
+        _say("Turns end by silence, Smart Turn and the words that Moonshine reads")
+    else:
+        _warn(f"Turns end by silence and Smart Turn; words are not read. {INSTALL}")
     return shared
 
 
@@ -85,3 +94,9 @@ def choose_canceller(handler: ReplyOnPause) -> EchoCanceller | None:
 def _say(what: str) -> None:
     """Once a process: it is the same for every call."""
     logger.info(what)
+
+
+@cache
+def _warn(what: str) -> None:
+    """The same, of what somebody should mend."""
+    logger.warning(what)

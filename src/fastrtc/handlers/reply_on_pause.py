@@ -146,6 +146,8 @@ class ReplyOnPause(StreamHandler):
                 'expected endpointing "auto", "vad" or a model with the methods end_of_turn and '
                 f"warmup, got {endpointing!r}"
             )
+        if not isinstance(algo_options, (AlgoOptions, type(None))):
+            raise TypeError(f"expected algo_options to be AlgoOptions, got {algo_options!r}")
         if not isinstance(interruption, (InterruptionPolicy, type(None))):
             raise TypeError(
                 f"expected interruption to be an InterruptionPolicy, got {interruption!r}"

@@ -32,6 +32,9 @@ class Script:
         if self._begin is None:
             self._begin = begin
         self._end = end
+        if words and self._words and _joins(self._words[-1][1], words[0][1]):
+            # Sentences that were yielded one by one, with no blank between them.
+            self._words.append((self._words[-1][0], " "))
         self._words.extend((begin + round(at * self._rate), word) for at, word in words)
 
     def heard(self, position: int) -> Heard:
@@ -47,3 +50,8 @@ class Script:
         # A copy: the user's thread asks, and the loop adds.
         text = "".join(word for at, word in list(self._words) if at <= until + slack)
         return Heard(seconds, text.strip())
+
+
+def _joins(before: str, after: str) -> bool:
+    """Whether two pieces of text would stick together."""
+    return before.endswith((".", "!", "?", ",", ";", ":")) and not after[:1].isspace()

@@ -84,6 +84,8 @@ class InterruptionPolicy:
             value = getattr(self, name)
             if not 0 < value <= 10:
                 raise ValueError(f"expected {name} over 0 and up to 10 s, got {value}")
+        if not isinstance(self.words, bool):
+            raise TypeError(f"expected words to be True or False, got {self.words!r}")
         if self.min_speech < self.onset:
             raise ValueError(
                 f"expected min_speech of at least onset = {self.onset} s, got {self.min_speech}"

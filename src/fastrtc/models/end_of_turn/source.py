@@ -84,7 +84,7 @@ class EndpointSource(Protocol):
 
     @property
     def reason(self) -> str:
-        """Why there is none."""
+        """Why there is none; empty where none is wanted."""
 
     @property
     def reads_words(self) -> bool:
@@ -284,7 +284,7 @@ class NoEndpoint:
     """Nobody to ask: silence alone ends a turn."""
 
     available = reads_words = False
-    reason = "There is no model to ask."
+    reason = ""
 
     def prepare(self) -> None:
         """See `EndpointSource`."""
