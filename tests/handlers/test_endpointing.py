@@ -222,6 +222,7 @@ def test_the_log_says_once_what_ends_turns(
     options: Any, endpoint: Advice | None, said: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     choices._say.cache_clear()
+    choices._warn.cache_clear()
     with caplog.at_level(logging.INFO, "fastrtc"):
         for _ in range(3):
             with Line(ReplyOnPause(Recorder(), **options), endpoint=endpoint):
