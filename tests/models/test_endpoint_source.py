@@ -332,11 +332,29 @@ async def test_without_a_recogniser_there_are_no_words(
 
 def test_without_weights_there_is_nobody_to_ask(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(source, "smart_turn_missing", lambda: "There are none.")
+    monkeypatch.setattr(source, "moonshine_available", lambda: False)
     assert not EndpointWorker().available
     assert not InlineEndpoint().available
     assert not NoEndpoint().available
     with pytest.raises(NotImplementedError):
         NoEndpoint().open(lambda *_: None, lambda _: None)
+
+
+def test_words_alone_are_asked_for_where_the_sound_cannot_be_judged(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(source, "smart_turn_missing", lambda: "There are none.")
+    monkeypatch.setattr(source, "moonshine_available", lambda: True)
+    monkeypatch.setattr(source, "shared_moonshine", Words)
+    assert EndpointWorker().available
+    listener = source.Listener(sound=False, words=True)
+    listener.ring.feed(np.zeros(16_000, np.float32))
+    assert listener.answer(Question(1, 0)) == (None, "to the")
+
+
+class Words:
+    def transcribe(self, samples: Any) -> str:
+        return "to the"
 
 
 # What is heard

@@ -78,7 +78,12 @@ def choose_endpoint(
         else:
             _say("Turns end by silence alone: no model is to be asked")
         return None
-    if shared.reads_words:
+    if shared.reason:
+        _warn(
+            "Turns end by silence and the words that Moonshine reads; what they sound like is not "
+            f"judged. {shared.reason} {INSTALL}"
+        )
+    elif shared.reads_words:
         _say("Turns end by silence, Smart Turn and the words that Moonshine reads")
     else:
         _warn(f"Turns end by silence and Smart Turn; words are not read. {INSTALL}")

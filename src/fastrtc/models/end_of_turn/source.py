@@ -80,11 +80,11 @@ class EndpointSource(Protocol):
 
     @property
     def available(self) -> bool:
-        """Whether there is a model to ask."""
+        """Whether there is any model to ask."""
 
     @property
     def reason(self) -> str:
-        """Why there is none; empty where none is wanted."""
+        """Why the sound of a turn is not judged; empty where it is, or nothing is to be."""
 
     @property
     def reads_words(self) -> bool:
@@ -215,8 +215,8 @@ class EndpointWorker:
 
     @cached_property
     def available(self) -> bool:
-        """See `EndpointSource`: whether the weights are there."""
-        return not self.reason
+        """See `EndpointSource`: words alone are much better than nothing."""
+        return not self.reason or self.reads_words
 
     @cached_property
     def reason(self) -> str:
@@ -239,7 +239,7 @@ class EndpointWorker:
     def open(self, deliver: Deliver, fail: Fail) -> EndpointStream:
         """See `EndpointSource`."""
         self.prepare()
-        listener = Listener(sound=self.available, words=self.reads_words)
+        listener = Listener(sound=not self.reason, words=self.reads_words)
         return _Stream(self, listener, deliver, fail)
 
     def submit(self, stream: _Stream, question: Question) -> None:
@@ -251,7 +251,7 @@ class EndpointWorker:
             self._wake.notify()
 
     def _run(self) -> None:
-        _warm_up(Listener(sound=self.available, words=self.reads_words))
+        _warm_up(Listener(sound=not self.reason, words=self.reads_words))
         while True:
             with self._wake:
                 self._wake.wait_for(lambda: self._waiting)
@@ -300,8 +300,8 @@ class InlineEndpoint:
     def __init__(self, seconds: float = TYPICAL_SECONDS) -> None:
         self.seconds = seconds
         self.reason = smart_turn_missing()
-        self.available = not self.reason
         self.reads_words = moonshine_available()
+        self.available = not self.reason or self.reads_words
 
     def prepare(self) -> None:
         """See `EndpointSource`: it is loaded when it is asked."""
@@ -315,7 +315,7 @@ class _InlineStream:
     def __init__(self, source: InlineEndpoint, deliver: Deliver, fail: Fail) -> None:
         self._fail = fail
         self._seconds = source.seconds
-        self._listener = Listener(sound=True, words=source.reads_words)
+        self._listener = Listener(sound=not source.reason, words=source.reads_words)
         self._deliver: Deliver | None = deliver
 
     def feed(self, samples: NDArray[np.float32]) -> None:
