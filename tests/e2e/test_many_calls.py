@@ -67,8 +67,8 @@ def test_200_calls_leave_memory_threads_tasks_and_files_as_they_were(handler: st
     assert first["answered"] + second["answered"] == 200
     for key in ("calls", "threads", "tasks", "files"):
         assert after[key] <= before[key], (key, before, after)
-    # What an allocator keeps levels off; what leaks grows with every call.
-    assert after["memory"] - middle["memory"] < 8 * MIB, (before, middle, after)
+    # What allocators keep, those of the networks too, levels off; what leaks grows with every call.
+    assert after["memory"] - middle["memory"] < 16 * MIB, (before, middle, after)
 
 
 def test_a_hundred_callers_at_once_of_a_handler_that_blocks_leave_no_thread() -> None:

@@ -140,7 +140,7 @@ async def test_a_candidate_for_an_unknown_call_is_refused() -> None:
 async def test_a_client_that_never_connects_loses_its_slot(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(signalling, "CONNECT_SECONDS", 0.3)
+    monkeypatch.setattr(signalling, "CONNECT_SECONDS", 1.0)
     async with line(ReplyOnPause(echo), concurrency_limit=1) as (stream, http):
         caller = Caller(http)
         await caller.post(await caller.offer())
