@@ -337,3 +337,15 @@ def test_the_log_has_the_words_of_a_turn_only_where_all_is_logged(
     facts = line.__dict__["turn"]
     assert facts["turn"] == 1
     assert ("words" in facts) == private
+
+
+def test_an_async_hook_that_takes_nothing_is_reported_and_the_call_goes_on() -> None:
+    async def hook() -> None: ...
+
+    wrong: Any = hook
+    with Line(ReplyOnPause(lambda audio: iter([noise(0.2)]), on_turn=wrong)) as call:
+        for _ in range(2):
+            call.say(voice(0.5))
+            call.wait(2.0)
+        assert len(call.turns) == 2
+        assert [error.split(":")[0] for error in call.errors] == ["TypeError", "TypeError"]

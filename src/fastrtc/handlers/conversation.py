@@ -98,7 +98,7 @@ class Conversation:
             canceller,
         )
         self._said_until = 0
-        """Where the last utterance ended, in samples of the capture."""
+        """Where the last utterance ended, in samples at `VAD_RATE`."""
         self._alarm: int | None = None
         """The ticket under which the words over a held reply are read."""
         self._chunks = Chunks(handler, host, self.force) if handler.ends_turns_itself else None

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastrtc.audio.canceller import EchoCanceller
-from fastrtc.audio.convert import FULL_SCALE, Pcm, with_channels
-from fastrtc.audio.echo import FLOOR, EchoGuard
+from fastrtc.audio.convert import Pcm, with_channels
+from fastrtc.audio.echo import FLOOR, EchoGuard, level_dbfs
 from fastrtc.audio.playout import FRAMES_PER_SECOND
 from fastrtc.audio.resample import StreamResampler
 from fastrtc.models.end_of_turn.source import EndpointStream
@@ -80,8 +80,8 @@ class Ears:
         self._to_rate: StreamResampler | None = None
         self._reference: list[Pcm] = []
         self._guard = EchoGuard()
-        self._power: list[float] = []
-        """Of what was played since the last step, frame by frame."""
+        self._played: list[float] = []
+        """How loud it was what was played since the last step, frame by frame."""
         self._rest: NDArray[np.float32] = np.zeros(0, np.float32)
         self._unanswered: deque[Loudness] = deque(maxlen=UNANSWERED)
         """Of the steps that voice detection has not answered yet."""
@@ -104,8 +104,8 @@ class Ears:
 
     def played(self, frame: Pcm | None, rate: int) -> None:
         """Take the 20 ms that have just gone out to the caller; None is silence."""
-        self._power = self._power[-9:]
-        self._power.append(0.0 if frame is None else power(frame))
+        self._played = self._played[-9:]
+        self._played.append(FLOOR if frame is None else level_dbfs(frame))
         if self._canceller is not None:
             if frame is None:
                 frame = np.zeros((1, rate // FRAMES_PER_SECOND), np.int16)
@@ -124,13 +124,13 @@ class Ears:
         self._rest = np.concatenate([self._rest, samples])
         while len(self._rest) >= WINDOW:
             step, self._rest = self._rest[:WINDOW], self._rest[WINDOW:]
-            played = max(self._power, default=0.0)
-            self._power = self._power[-1:]
+            played = max(self._played, default=FLOOR)
+            self._played = self._played[-1:]
             self._unanswered.append(
                 Loudness(
                     decibels(float(np.dot(step, step)) / WINDOW),
                     decibels(float(np.dot(step[-NEWEST:], step[-NEWEST:])) / NEWEST),
-                    decibels(played),
+                    played,
                 )
             )
 
@@ -140,12 +140,6 @@ class Ears:
         if echo or not isfinite(probability):
             probability = 0.0
         self._hear(probability, loudness)
-
-
-def power(pcm: Pcm) -> float:
-    """Mean square of int16 samples, 1 being full scale."""
-    samples = pcm.astype(np.float32).ravel() / np.float32(FULL_SCALE)
-    return float(np.dot(samples, samples)) / max(1, len(samples))
 
 
 def decibels(mean_square: float) -> float:

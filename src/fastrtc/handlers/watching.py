@@ -110,13 +110,13 @@ class Hook:
         self._idle.clear()
         value = self._news.popleft()
         if is_async(self._function):
-            self._host.spawn(self._run_async(self._function(value)))
+            self._host.spawn(self._run_async(lambda: self._function(value)))
         else:
             self._host.submit(lambda: self._run(value))
 
-    async def _run_async(self, made: Awaitable[Any]) -> None:
+    async def _run_async(self, make: Callable[[], Awaitable[Any]]) -> None:
         try:
-            await made
+            await make()
         except (Exception, SystemExit) as error:
             self._host.report(contained(error), self._name)
         self._next()
@@ -131,7 +131,7 @@ class Hook:
 
     def _ran(self, made: Any) -> None:
         if inspect.isawaitable(made):
-            self._host.spawn(self._run_async(made))
+            self._host.spawn(self._run_async(lambda: made))
         else:
             self._next()
 
