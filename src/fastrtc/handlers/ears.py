@@ -81,7 +81,7 @@ class Ears:
         self._reference: list[Pcm] = []
         self._guard = EchoGuard()
         self._played: list[float] = []
-        """How loud it was what was played since the last step, frame by frame."""
+        """How loud was what was played since the last step, frame by frame."""
         self._rest: NDArray[np.float32] = np.zeros(0, np.float32)
         self._unanswered: deque[Loudness] = deque(maxlen=UNANSWERED)
         """Of the steps that voice detection has not answered yet."""
