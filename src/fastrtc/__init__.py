@@ -22,14 +22,21 @@ _HOMES: Final[dict[str, str]] = {
     "EndOfTurnModel": "fastrtc.models.end_of_turn.protocol",
     "Heard": "fastrtc.turns.record",
     "InterruptionPolicy": "fastrtc.turns.options",
+    "KokoroTTSOptions": "fastrtc.models.tts.speaker",
+    "ModelBusy": "fastrtc.models.inference",
     "ModelOptions": "fastrtc.models.vad.silero",
+    "MoonshineSTT": "fastrtc.models.stt.recogniser",
     "PauseDetectionModel": "fastrtc.models.vad.silero",
     "ReplyOnPause": "fastrtc.handlers.reply_on_pause",
+    "ReplyOnStopWords": "fastrtc.handlers.reply_on_stopwords",
+    "STTModel": "fastrtc.models.stt.recogniser",
     "SileroVadOptions": "fastrtc.models.vad.silero",
     "SmartTurn": "fastrtc.models.end_of_turn.smart_turn",
-    "Spoken": "fastrtc.handlers.values",
+    "Spoken": "fastrtc.audio.spoken",
     "Stream": "fastrtc.stream",
     "StreamHandler": "fastrtc.handlers.base",
+    "TTSModel": "fastrtc.models.tts.speaker",
+    "Transcript": "fastrtc.models.stt.captions",
     "Turn": "fastrtc.turns.record",
     "UIArgs": "fastrtc.stream",
     "Warning": "fastrtc.errors",
@@ -46,10 +53,13 @@ _HOMES: Final[dict[str, str]] = {
     "get_hf_turn_credentials": "fastrtc.turn_servers",
     "get_hf_turn_credentials_async": "fastrtc.turn_servers",
     "get_silero_model": "fastrtc.models.vad.silero",
+    "get_stt_model": "fastrtc.models.stt.recogniser",
+    "get_tts_model": "fastrtc.models.tts.speaker",
     "get_turn_credentials": "fastrtc.turn_servers",
     "get_turn_credentials_async": "fastrtc.turn_servers",
     "get_twilio_turn_credentials": "fastrtc.turn_servers",
     "get_twilio_turn_credentials_async": "fastrtc.turn_servers",
+    "stt_for_chunks": "fastrtc.models.stt.recogniser",
     "wait_for_item": "fastrtc.handlers.waiting",
 }
 
@@ -76,6 +86,7 @@ if TYPE_CHECKING:
     from fastrtc.audio.files import async_aggregate_bytes_to_16bit as async_aggregate_bytes_to_16bit
     from fastrtc.audio.files import audio_to_bytes as audio_to_bytes
     from fastrtc.audio.files import audio_to_file as audio_to_file
+    from fastrtc.audio.spoken import Spoken as Spoken
     from fastrtc.context import Context as Context
     from fastrtc.context import get_current_context as get_current_context
     from fastrtc.errors import Warning as Warning
@@ -84,13 +95,22 @@ if TYPE_CHECKING:
     from fastrtc.handlers.base import StreamHandler as StreamHandler
     from fastrtc.handlers.reply_on_pause import AppState as AppState
     from fastrtc.handlers.reply_on_pause import ReplyOnPause as ReplyOnPause
+    from fastrtc.handlers.reply_on_stopwords import ReplyOnStopWords as ReplyOnStopWords
     from fastrtc.handlers.values import AdditionalOutputs as AdditionalOutputs
     from fastrtc.handlers.values import AudioEmitType as AudioEmitType
     from fastrtc.handlers.values import CloseStream as CloseStream
-    from fastrtc.handlers.values import Spoken as Spoken
     from fastrtc.handlers.waiting import wait_for_item as wait_for_item
     from fastrtc.models.end_of_turn.protocol import EndOfTurnModel as EndOfTurnModel
     from fastrtc.models.end_of_turn.smart_turn import SmartTurn as SmartTurn
+    from fastrtc.models.inference import ModelBusy as ModelBusy
+    from fastrtc.models.stt.captions import Transcript as Transcript
+    from fastrtc.models.stt.recogniser import MoonshineSTT as MoonshineSTT
+    from fastrtc.models.stt.recogniser import STTModel as STTModel
+    from fastrtc.models.stt.recogniser import get_stt_model as get_stt_model
+    from fastrtc.models.stt.recogniser import stt_for_chunks as stt_for_chunks
+    from fastrtc.models.tts.speaker import KokoroTTSOptions as KokoroTTSOptions
+    from fastrtc.models.tts.speaker import TTSModel as TTSModel
+    from fastrtc.models.tts.speaker import get_tts_model as get_tts_model
     from fastrtc.models.vad.silero import ModelOptions as ModelOptions
     from fastrtc.models.vad.silero import PauseDetectionModel as PauseDetectionModel
     from fastrtc.models.vad.silero import SileroVadOptions as SileroVadOptions

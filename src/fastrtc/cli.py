@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
+from fastrtc import models_command
 from fastrtc.stream import Stream
 
 
@@ -65,7 +66,10 @@ def main(arguments: list[str] | None = None) -> None:
     for command in (run, demo):
         command.add_argument("--host", default="127.0.0.1", help="default: %(default)s")
         command.add_argument("--port", type=int, default=7860, help="default: %(default)s")
+    models_command.add_to(commands)
     options = parser.parse_args(arguments)
+    if options.command == "models":
+        sys.exit(models_command.run(options.action, options.names))
     if options.command == "demo":
         from fastrtc.demo import stream
     else:

@@ -24,6 +24,10 @@ PAUSE_DETECTED: Final = "pause_detected"
 RESPONSE_STARTING: Final = "response_starting"
 RESPONSE_FINISHED: Final = "response_finished"
 INTERRUPTED: Final = "interrupted"
+ASLEEP: Final = "asleep"
+"""Waits for a stop word."""
+AWAKE: Final = "awake"
+"""A stop word was heard."""
 
 LONGEST_TEXT: Final = 2_000
 """Characters of an error's text that go to a client."""

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import logging
 import socket
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, Final
 
 from fastapi import FastAPI, HTTPException, Response
+from fastapi.responses import StreamingResponse
 
 from fastrtc.stream import Stream
 
@@ -31,12 +35,17 @@ def make_app(stream: Stream) -> FastAPI:
     """An app that serves a stream and its page."""
     app = FastAPI(title=stream.ui_args.get("title", "FastRTC"))
     stream.mount(app)
-    add_page(app)
+    add_page(app, stream)
     return app
 
 
-def add_page(app: FastAPI, path: str = "") -> None:
-    """Serve the built-in page below a path, beside a stream that is mounted there."""
+def add_page(app: FastAPI, stream: Stream, path: str = "") -> None:
+    """Serve the built-in page below a path, beside a stream that is mounted there.
+
+    The page also reads the call's `AdditionalOutputs`, from ``{path}/outputs``, once there are
+    any. That answer lasts as long as the call, and uvicorn waits for it when it stops: a server
+    of your own wants a ``timeout_graceful_shutdown``. `serve` ends the calls by itself.
+    """
     path = path.rstrip("/")
 
     def send(name: str) -> Response:
@@ -54,18 +63,47 @@ def add_page(app: FastAPI, path: str = "") -> None:
             raise HTTPException(404)
         return send(name)
 
+    @app.get(f"{path}/outputs", include_in_schema=False)
+    async def outputs(webrtc_id: str) -> Response:
+        if webrtc_id not in stream.connections:
+            raise HTTPException(404)
+        # Without the second of them nginx keeps events to itself until it has some kilobytes.
+        headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+        events = _events(stream, webrtc_id)
+        return StreamingResponse(events, media_type="text/event-stream", headers=headers)
+
+
+async def _events(stream: Stream, webrtc_id: str) -> AsyncIterator[str]:
+    """The outputs of a call as server-sent events, until it ends."""
+    with contextlib.suppress(ValueError):  # the call has ended before we began
+        async for outputs in stream.output_stream(webrtc_id):
+            yield f"data: [{', '.join(map(_as_json, outputs.args))}]\n\n"
+
+
+def _as_json(value: Any) -> str:
+    """A value as JSON in one line; what is no JSON by its `str`."""
+    try:
+        return json.dumps(value, default=str, allow_nan=False)
+    except (TypeError, ValueError):
+        return json.dumps(str(value))
+
 
 def serve(stream: Stream, host: str, port: int, **options: Any) -> None:
     """Serve a stream until the process is stopped."""
     import uvicorn
 
     class Server(uvicorn.Server):
-        """Says where it is once it is there."""
+        """Says where it is once it is there, and ends the calls before it goes."""
 
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
             if self.started:
                 print(f"\n  Open {scheme}://{shown}:{port} and talk.\n", flush=True)
+
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            # Before uvicorn waits for the pages that read the outputs of their calls.
+            await stream.close()
+            await super().shutdown(sockets)
 
     check_port(host, port)
     if host in LOOPBACK and stream.server_rtc_configuration is None:

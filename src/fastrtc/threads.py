@@ -8,8 +8,8 @@ import contextvars
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
-from typing import Any, Final, Generic, ParamSpec, TypeVar
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Iterator
+from typing import Any, Final, Generic, ParamSpec, TypeVar, cast
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -308,3 +308,28 @@ def call_soon(loop: asyncio.AbstractEventLoop, fn: Callable[..., object], *args:
     except RuntimeError:
         return False
     return True
+
+
+_OVER: Final = object()
+
+
+async def in_turn(values: AsyncIterable[T] | Iterable[T]) -> AsyncGenerator[T, None]:
+    """The values of an iterable of either kind; one that may block is read on a thread."""
+    if isinstance(values, AsyncIterable):
+        source = aiter(values)
+        try:
+            async for value in source:
+                yield value
+        finally:
+            if hasattr(source, "aclose"):
+                await source.aclose()
+        return
+    plain = iter(values)
+    try:
+        while (found := await asyncio.to_thread(next, plain, _OVER)) is not _OVER:
+            yield cast(T, found)
+    finally:
+        if hasattr(plain, "close"):
+            # It may still be inside its last step, if this was cancelled.
+            with contextlib.suppress(ValueError):
+                plain.close()

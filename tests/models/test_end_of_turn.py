@@ -1,7 +1,7 @@
 import subprocess
 import sys
 import tracemalloc
-from collections.abc import Iterator
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -17,7 +17,7 @@ from fastrtc.models.end_of_turn import features, smart_turn
 from fastrtc.models.end_of_turn.features import BACK, HOP, LENGTH, RATE, MelHistory, log_mel
 from fastrtc.models.end_of_turn.protocol import EndOfTurnModel
 from fastrtc.models.end_of_turn.smart_turn import SmartTurn, shared_smart_turn, smart_turn_missing
-from fastrtc.models.weights import Weights, WeightsError
+from fastrtc.models.weights import WeightsError
 from fastrtc.testing import load_speech
 from tests.conftest import Sound, human_speech, silence, tone
 
@@ -51,15 +51,13 @@ def model() -> SmartTurn:
 
 
 @pytest.fixture
-def _no_weights(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _no_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     """Smart Turn's weights are nowhere."""
     there = smart_turn.SMART_TURN
-    missing = Weights(there.name, there.sha256, "no_such_package", there.path, there.install)
+    assert there.packaged is not None
+    packaged = replace(there.packaged, parts=(("no_such_package", "model.onnx"),))
     monkeypatch.delenv("FASTRTC_MODELS", raising=False)
-    monkeypatch.setattr(smart_turn, "SMART_TURN", missing)
-    smart_turn.weight_file.cache_clear()
-    yield
-    smart_turn.weight_file.cache_clear()
+    monkeypatch.setattr(smart_turn, "SMART_TURN", replace(there, packaged=packaged, hub=None))
 
 
 def slaney_filters() -> NDArray[np.float64]:

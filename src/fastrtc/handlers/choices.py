@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 INSTALL: Final = (
-    "All models of turn-taking: pip install --no-deps pipecat-ai==1.14.0 moonshine-voice==0.1.0"
+    'All models of turn-taking: pip install "fastrtc[turns]", where the hub can be reached, or '
+    "pip install --no-deps pipecat-ai==1.14.0 moonshine-voice==0.1.0"
 )
 
 
@@ -47,6 +48,16 @@ def make_policy(handler: ReplyOnPause) -> TurnPolicy:
             LONGEST_UTTERANCE, handler.given_algo_options.max_continuous_speech_s
         )
     return TurnPolicy(**options)
+
+
+def asks_shared_models(handler: ReplyOnPause) -> bool:
+    """Whether the models that all calls share are to tell that a caller has finished."""
+    return (
+        handler.endpointing == "auto"
+        and handler.given_algo_options is None
+        and handler.given_model is None
+        and not handler.ends_turns_itself
+    )
 
 
 def choose_endpoint(

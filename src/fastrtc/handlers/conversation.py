@@ -155,10 +155,16 @@ class Conversation:
     # From the models.
 
     def _step(self, probability: float, loudness: Loudness) -> None:
+        self._listen(probability, loudness)
+        self._show(probability, loudness, self.machine.state.value)
+
+    def _listen(self, probability: float, loudness: Loudness) -> None:
         self._act(self.machine.hear(probability, loudness.newest))
         self._capture.forget(self._in_capture(self.machine.keep_from) - self._look_back)
+
+    def _show(self, probability: float, loudness: Loudness, state: str) -> None:
         if self.book.watchers:
-            at, state = self.machine.position / VAD_RATE, self.machine.state.value
+            at = self.machine.position / VAD_RATE
             self.book.step(Step(at, probability, loudness.caller, loudness.playing, state))
 
     def _opinion(self, ticket: int, probability: float | None, words: str | None) -> None:
@@ -215,12 +221,15 @@ class Conversation:
 
     def _may_have_finished(self, event: Event) -> None:
         if self._endpoint is not None:
-            self._endpoint.ask(Question(event.at, self._utterance_start(event)))
+            self._endpoint.ask(self._question(event))
         if self.handler.speculative and not self.handler.ends_turns_itself:
             start = self._in_capture(self._utterance_start(event))
             self.replies.ask_early(
                 self.handler.fn, lambda: self._capture.cut(start, self._capture.end)
             )
+
+    def _question(self, event: Event) -> Question:
+        return Question(event.at, self._utterance_start(event))
 
     def _finished(self, event: Event, utterance: Pcm | None) -> None:
         self._forget_questions()

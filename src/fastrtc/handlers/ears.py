@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from math import isfinite, log10
-from typing import Final
+from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,6 @@ from fastrtc.audio.convert import Pcm, with_channels
 from fastrtc.audio.echo import FLOOR, EchoGuard, level_dbfs
 from fastrtc.audio.playout import FRAMES_PER_SECOND
 from fastrtc.audio.resample import StreamResampler
-from fastrtc.models.end_of_turn.source import EndpointStream
 from fastrtc.models.vad.batcher import VadSource
 from fastrtc.models.vad.feed import VadFeed
 from fastrtc.models.vad.silero import RATE, WINDOW
@@ -40,6 +39,16 @@ class Loudness:
     playing: float = FLOOR
 
 
+class Listener(Protocol):
+    """Whoever hears the same as voice detection does."""
+
+    def feed(self, samples: NDArray[np.float32]) -> None:
+        """Take mono samples at 16 kHz, shape ``(n,)``."""
+
+    def close(self) -> None:
+        """Nothing more comes."""
+
+
 UNANSWERED: Final = 1_000
 """Steps (32 s) that a voice detector may be behind."""
 Hear = Callable[[float, Loudness], None]
@@ -57,7 +66,7 @@ class Ears:
         self,
         rate: int,
         vad: VadSource,
-        endpoints: Iterable[EndpointStream],
+        listeners: Iterable[Listener],
         hear: Hear,
         fail: Callable[[Exception], None],
         canceller: EchoCanceller | None = None,
@@ -67,14 +76,14 @@ class Ears:
         Args:
             rate: of the caller's frames, in Hz.
             vad: what tells voice from silence.
-            endpoints: what judges and reads what is said; they hear the same.
+            listeners: what judges and reads what is said.
             hear: takes the steps.
             fail: takes the errors of voice detection.
             canceller: takes our own sound out of the caller's; mono callers only.
         """
         self._rate = rate
         self._feed = VadFeed(rate)
-        self._endpoints = list(endpoints)
+        self._listeners = list(listeners)
         self._hear = hear
         self._canceller = canceller
         self._to_rate: StreamResampler | None = None
@@ -87,6 +96,10 @@ class Ears:
         """Of the steps that voice detection has not answered yet."""
         self._vad = vad.open(self._step, fail)
 
+    def add(self, listener: Listener) -> None:
+        """Let somebody else hear the same, from the beginning of the call."""
+        self._listeners.append(listener)
+
     def hear(self, pcm: Pcm) -> Pcm:
         """Take a frame of shape ``(channels, n)``. Gives it back, without echo if it can."""
         if self._canceller is not None:
@@ -97,8 +110,8 @@ class Ears:
         samples = self._feed.add(pcm)
         if len(samples):
             self._measure(samples)
-            for endpoint in self._endpoints:
-                endpoint.feed(samples)
+            for listener in self._listeners:
+                listener.feed(samples)
             self._vad.feed(samples)
         return pcm
 
@@ -117,8 +130,8 @@ class Ears:
     def close(self) -> None:
         """Hear nothing more."""
         self._vad.close()
-        for endpoint in self._endpoints:
-            endpoint.close()
+        for listener in self._listeners:
+            listener.close()
 
     def _measure(self, samples: NDArray[np.float32]) -> None:
         self._rest = np.concatenate([self._rest, samples])

@@ -117,7 +117,7 @@ class ReplyOnPause(StreamHandler):
 
         Raises:
             TypeError, ValueError: an option is of the wrong kind or out of range.
-            WeightsError: Silero's weights are missing or damaged.
+            WeightsError: Silero's weights are missing.
             ImportError: echo cancellation is asked for and not installed.
         """
         super().__init__(
@@ -240,12 +240,14 @@ class ReplyOnPause(StreamHandler):
         return type(self).determine_pause is not ReplyOnPause.determine_pause
 
     def _prepare(self, vad: VadSource, endpoint: EndpointSource) -> None:
-        from fastrtc.handlers.choices import choose_endpoint
+        from fastrtc.handlers.choices import asks_shared_models, choose_endpoint
 
         if self.given_model is None:
             vad.prepare()
         else:
             self.given_model.warmup()
+        if asks_shared_models(self):
+            endpoint.fetch()
         chosen = choose_endpoint(self, endpoint, lambda *_: None)
         if chosen is endpoint:
             endpoint.prepare()

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from fastrtc.audio.convert import Pcm, as_pcm
 from fastrtc.audio.playout import FRAMES_PER_SECOND
+from fastrtc.audio.spoken import Spoken
 
 
 class AdditionalOutputs:
@@ -36,28 +37,6 @@ class CloseStream:
 
     def __repr__(self) -> str:
         return f"CloseStream({self.msg!r})"
-
-
-class Spoken(tuple[int, NDArray[Any]]):
-    """Sound with its text: a pair of rate and samples that also knows its words.
-
-    Yield it, and the call can tell which words an interrupted caller has heard.
-    """
-
-    text: str
-
-    def __new__(cls, rate: int, samples: NDArray[Any], text: str = "") -> Spoken:
-        """Sound as a handler may emit it, and the words that are said in it."""
-        spoken = super().__new__(cls, (rate, samples))
-        spoken.text = text
-        return spoken
-
-    def __getnewargs__(self) -> tuple[int, NDArray[Any], str]:
-        """For copies."""
-        return self[0], self[1], self.text
-
-    def __repr__(self) -> str:
-        return f"Spoken({self[0]}, {_describe(self[1])}, {self.text!r})"
 
 
 Sound: TypeAlias = tuple[int, NDArray[Any]] | tuple[int, NDArray[Any], str]

@@ -7,6 +7,7 @@ import selectors
 import time
 from typing import Any, Final
 
+from fastrtc.models.inference import settled
 from fastrtc.threads import Workers
 
 PATIENCE: Final = 60.0
@@ -26,7 +27,7 @@ class _Selector(selectors.DefaultSelector):
         if workers.lenient:
             time.sleep(YIELD)
         deadline = time.monotonic() + PATIENCE
-        while not workers.settled:
+        while not (workers.settled and settled()):
             if ready := super().select(YIELD):
                 return ready
             if time.monotonic() > deadline:

@@ -259,6 +259,13 @@ class TurnMachine:
         self._evidence = weigh(opinion, speech, self.habits, policy)
         return self._move(self._judge.wait(self._evidence.patience))
 
+    def skip(self, position: int) -> None:
+        """Go to a position, forwards or back, as if nothing had been heard before it."""
+        self.position = self._end = self._voice_end = position
+        self._start = None
+        self._over_reply = 0
+        self._judge.reset()
+
     @property
     def keep_from(self) -> int:
         """Sound before this position is in no utterance to come."""

@@ -3,9 +3,17 @@ export type Mode = "send-receive" | "send" | "receive";
 
 export type ConnectionState = "idle" | "connecting" | "connected" | "reconnecting" | "closed" | "failed";
 
-export type Turn = "listening" | "hearing" | "thinking" | "speaking" | "interrupted";
+/** `asleep` until a stop word is heard. */
+export type Turn = "listening" | "asleep" | "hearing" | "thinking" | "speaking" | "interrupted";
 
-export type LogEvent = "started_talking" | "pause_detected" | "response_starting" | "interrupted" | "response_finished";
+export type LogEvent =
+  | "started_talking"
+  | "pause_detected"
+  | "response_starting"
+  | "interrupted"
+  | "response_finished"
+  | "asleep"
+  | "awake";
 
 /** Codes that the client itself gives; a refusing server may add its own. */
 export type ErrorCode =
@@ -175,6 +183,8 @@ export interface FastRTCEventMap {
   message: CustomEvent<ServerMessage>;
   /** `message` is a sentence that can be shown as it is. */
   error: CustomEvent<{ code: ErrorCode; message: string }>;
+  /** A stop word was heard. */
+  stopword: CustomEvent<Record<string, never>>;
   /** With `watch`, about six times a second. */
   steps: CustomEvent<Steps>;
   /** With `watch`. */
@@ -202,6 +212,8 @@ export class FastRTCClient extends EventTarget {
   readonly muted: boolean;
   /** What the stream says of itself, overlaid with the options. */
   readonly config: StreamConfig;
+  /** The audio graph of the call, for sounds of the page's own; null without a call. It runs after a click. */
+  readonly audioContext: AudioContext | null;
   /** Device id of the open microphone; null when none is. */
   readonly microphone: string | null;
   /** The server's sound; null until it arrives. */

@@ -36,6 +36,12 @@ const TURNS = {
   interrupted: "interrupted",
 };
 
+/** What is no turn while the server waits for a stop word. */
+const OVERHEARD = ["started_talking", "pause_detected"];
+
+/** Who has the turn while nothing goes on: a server with stop words says which of the two it is. */
+const RESTS = { asleep: "asleep", awake: "listening" };
+
 /** The loudness of a stream, read when asked for. */
 class Meter {
   // Quiet room to loud voice, in dBFS: the span over which a level goes from 0 to 1.
@@ -74,9 +80,9 @@ const newId = () =>
  * One caller of one stream.
  *
  * Events carry their news in `detail`: `state` `{state}`, `turn` `{turn}`, `message` `{type, data}`
- * as the server sent it, `error` `{code, message}` with a message made for people. With the option `watch` the
- * server also tells how it takes turns: `steps` `{end, steps}`, `decision` `{at, kind, …}` and, once a turn is over,
- * `turn_record`.
+ * as the server sent it, `error` `{code, message}` with a message made for people, `stopword` `{}` once a stop word
+ * was heard. With the option `watch` the server also tells how it takes turns: `steps` `{end, steps}`, `decision`
+ * `{at, kind, …}` and, once a turn is over, `turn_record`.
  */
 export class FastRTCClient extends EventTarget {
   #options;
@@ -86,6 +92,7 @@ export class FastRTCClient extends EventTarget {
   #idUsed = false;
   #state = "idle";
   #turn = null;
+  #rest = "listening";
   #muted = false;
   #call = null; // AbortController of the call under way
   #connecting = null;
@@ -124,7 +131,7 @@ export class FastRTCClient extends EventTarget {
     return this.#state;
   }
 
-  /** `listening`, `hearing`, `thinking`, `speaking` or `interrupted`; null without a call. */
+  /** `listening`, `asleep`, `hearing`, `thinking`, `speaking` or `interrupted`; null without a call. */
   get turn() {
     return this.#turn;
   }
@@ -149,6 +156,11 @@ export class FastRTCClient extends EventTarget {
       rtcConfiguration: options.rtcConfiguration !== undefined ? options.rtcConfiguration : (rtc_configuration ?? null),
       trackConstraints: options.trackConstraints !== undefined ? options.trackConstraints : (track_constraints ?? null),
     };
+  }
+
+  /** The audio graph of the call, for sounds of the page's own: the click that began it has started it. */
+  get audioContext() {
+    return this.#context;
   }
 
   /** The device id of the open microphone; null when none is. */
@@ -243,6 +255,7 @@ export class FastRTCClient extends EventTarget {
     try {
       // Made now, while the click that asked for the call still counts as one.
       if (globalThis.AudioContext) this.#context = new AudioContext();
+      this.#context?.resume?.().catch(() => {}); // a browser that wants a click first: see `play`
       const { mode } = await this.configure();
       signal.throwIfAborted();
       if (mode !== "receive") await this.#openMicrophone(signal);
@@ -283,6 +296,7 @@ export class FastRTCClient extends EventTarget {
   async #dial(signal) {
     if (this.#idUsed) this.#id = newId();
     this.#idUsed = true;
+    this.#rest = "listening";
     const { mode, rtcConfiguration } = this.config;
     const stream = this.#localStream;
     const line = new WebRTCTransport({
@@ -303,7 +317,7 @@ export class FastRTCClient extends EventTarget {
     if (line.state !== "connected")
       await this.#pause(CONNECT_MS, signal, (it) => ["connected", "failed", "closed"].includes(it));
     if (line.state !== "connected") throw new FastRTCError("ice_failed");
-    this.#setTurn("listening");
+    this.#setTurn(this.#rest);
   }
 
   #hear(stream) {
@@ -403,6 +417,7 @@ export class FastRTCClient extends EventTarget {
     this.#emit("message", message);
     const { type, data } = message;
     if (type === "log") this.#follow(data);
+    else if (type === "stopword") this.#emit("stopword", {});
     else if (type === "error")
       this.#report(new FastRTCError("server_error", { text: typeof data === "string" ? data : message.message }));
     else if (this.#options.watch && Object.hasOwn(WATCHED, type)) {
@@ -412,9 +427,16 @@ export class FastRTCClient extends EventTarget {
   }
 
   #follow(log) {
-    if (Object.hasOwn(TURNS, log)) this.#setTurn(TURNS[log]);
+    const replying = ["speaking", "thinking"].includes(this.#turn);
+    if (Object.hasOwn(RESTS, log)) {
+      this.#rest = RESTS[log];
+      // Sleep waits for the end of the reply.
+      if (log === "awake" || !replying) this.#setTurn(this.#rest);
+    } else if (Object.hasOwn(TURNS, log)) {
+      if (this.#turn !== "asleep" || !OVERHEARD.includes(log)) this.#setTurn(TURNS[log]);
+    }
     // A caller who talks already has the turn, however late the reply is said to be over.
-    else if (log === "response_finished" && ["speaking", "thinking"].includes(this.#turn)) this.#setTurn("listening");
+    else if (log === "response_finished" && replying) this.#setTurn(this.#rest);
   }
 
   #end(reason) {

@@ -1,6 +1,8 @@
 /** The page that comes with a stream. */
+import { chime } from "./chime.js";
 import { FastRTCClient } from "./client.js";
 import { showTurnTaking } from "./strip.js";
+import { showTranscript } from "./transcript.js";
 
 const client = (window.fastrtc = new FastRTCClient({ watch: true }));
 const $ = (id) => document.getElementById(id);
@@ -17,6 +19,7 @@ const STATUS = {
 
 const TURNS = {
   listening: "I’m listening.",
+  asleep: "Say the stop word.",
   hearing: "Go on, I hear you.",
   thinking: "Let me think.",
   speaking: "Here is my reply.",
@@ -30,9 +33,14 @@ const WITHOUT_TURN = {
   failed: "The call did not go through.",
 };
 
+const WOKEN_MS = 1_400; // for which a stop word that was heard is shown
+
 let mode = "send-receive";
 let answeredAt = null;
 let blocked = false;
+let wokenAt = -Infinity;
+
+const justWoken = () => performance.now() - wokenAt < WOKEN_MS;
 
 // — what is going on, in words —
 
@@ -40,7 +48,7 @@ function words() {
   const { state, turn } = client;
   if (WITHOUT_TURN[state]) return WITHOUT_TURN[state];
   if (state === "connected" && mode === "receive") return "You are listening in.";
-  if (turn) return TURNS[turn];
+  if (turn) return TURNS[justWoken() && ["asleep", "hearing"].includes(turn) ? "listening" : turn];
   return mode === "receive" ? "Press Listen to hear the stream." : "Press Talk and say hello.";
 }
 
@@ -95,13 +103,20 @@ client.addEventListener("state", ({ detail: { state } }) => {
 
 client.addEventListener("turn", show);
 
+client.addEventListener("stopword", () => {
+  wokenAt = performance.now();
+  chime(client.audioContext);
+  show();
+  setTimeout(show, WOKEN_MS + 50);
+});
+
 client.addEventListener("error", ({ detail: { code, message } }) => {
   if (code === "autoplay_blocked") blocked = true;
   note("error", message, code);
 });
 
 client.addEventListener("message", ({ detail: { type, data, message } }) => {
-  if (["log", "error", "end_stream", "update_connection"].includes(type)) return;
+  if (["log", "stopword", "error", "end_stream", "update_connection"].includes(type)) return;
   const text = type === "warning" ? data || message : data;
   if (typeof text === "string") note(type === "warning" ? "warning" : "message", text);
 });
@@ -260,12 +275,14 @@ function mouthpiece(radius, now, { caller, reply, ink, hair, glow }) {
     pen.fill();
   };
   const { turn, state } = client;
+  const up = turn && turn !== "asleep";
   const busy = turn === "thinking" || ["connecting", "reconnecting"].includes(state);
-  const rim = { hearing: caller, interrupted: caller, speaking: reply }[turn] ?? (turn ? ink : hair);
+  const rim = { hearing: caller, interrupted: caller, speaking: reply }[turn] ?? (up ? ink : hair);
   dot(0, 0, radius, glow);
   pen.strokeStyle = rim;
   pen.lineWidth = 2;
   pen.stroke();
+  if (justWoken()) wake(radius, now, caller);
   for (let ring = 0; ring <= RINGS; ring++) {
     const far = (radius * 0.76 * ring) / RINGS;
     const into = heard(sides.caller.past, calm.matches ? 0 : (RINGS - ring) * 4);
@@ -277,7 +294,7 @@ function mouthpiece(radius, now, { caller, reply, ink, hair, glow }) {
       // A light goes round while someone has to wait.
       const lit = busy ? (calm.matches ? 0.5 : (0.5 + 0.5 * Math.cos(angle - now * 0.0032)) ** 3) : 0;
       const room = radius / RINGS / 2.6;
-      dot(x, y, room * 0.34, turn ? ink : hair, busy ? 0.18 + 0.82 * lit : turn ? 0.3 : 1);
+      dot(x, y, room * 0.34, up ? ink : hair, busy ? 0.18 + 0.82 * lit : up ? 0.3 : 1);
       if (into > 0.02) dot(x, y, room * (calm.matches ? 0.7 : 0.34 + 0.6 * into), caller, Math.min(1, into * 1.6));
       if (out > 0.02) dot(x, y, room * (calm.matches ? 0.7 : 0.34 + 0.6 * out), reply, Math.min(1, out * 1.6));
     }
@@ -285,10 +302,22 @@ function mouthpiece(radius, now, { caller, reply, ink, hair, glow }) {
   pen.globalAlpha = 1;
 }
 
+/** A ring goes out from the mouthpiece: a stop word was heard. */
+function wake(radius, now, color) {
+  const along = calm.matches ? 0.2 : Math.max(0, now - wokenAt) / WOKEN_MS;
+  pen.globalAlpha = 1 - along;
+  pen.strokeStyle = color;
+  pen.lineWidth = 3;
+  pen.beginPath();
+  pen.arc(0, 0, radius * (1.06 + 0.34 * along), 0, 2 * Math.PI);
+  pen.stroke();
+}
+
 new ResizeObserver(draw).observe(canvas);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
 
 showTurnTaking(client, $("turn-taking"));
+showTranscript(client, $("transcript"));
 
 // — the stream's own settings —
 

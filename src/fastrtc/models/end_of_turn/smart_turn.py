@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import cache
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -12,34 +11,28 @@ from numpy.typing import NDArray
 from fastrtc.audio.convert import as_pcm, audio_to_float32, with_channels
 from fastrtc.audio.resample import StreamResampler
 from fastrtc.models.end_of_turn.features import BANDS, FRAMES, RATE, log_mel
-from fastrtc.models.weights import Weights, WeightsError
+from fastrtc.models.weights import HubFile, Packaged, Weights
 
 SMART_TURN: Final = Weights(
     name="smart-turn-v3.2-cpu.onnx",
     sha256="2bb026316b14a660486a75b1733cd3fbab8c2fd0314dc9af7be49f8cca967e4f",
-    package="pipecat",
-    path="audio/turn/smart_turn/data/smart-turn-v3.2-cpu.onnx",
-    install="--no-deps pipecat-ai==1.14.0",
+    size=8_679_182,
+    licence="BSD-2-Clause",
+    packaged=Packaged(
+        parts=(("pipecat", "audio/turn/smart_turn/data/smart-turn-v3.2-cpu.onnx"),),
+        install="--no-deps pipecat-ai==1.14.0",
+    ),
+    hub=HubFile(
+        "pipecat-ai/smart-turn-v3",
+        "smart-turn-v3.2-cpu.onnx",
+        revision="f766f81d3cfdf7737ac64aad813d91bbfd56bf93",
+    ),
 )
 
 
-@cache
-def weight_file() -> Path:
-    """The weights, which are checked once in a process.
-
-    Raises:
-        WeightsError: they are missing or wrong. The next call looks again.
-    """
-    return SMART_TURN.find()
-
-
 def smart_turn_missing() -> str:
-    """Why `SmartTurn` would not find its weights; empty where it would. Nothing is loaded."""
-    try:
-        weight_file()
-    except WeightsError as error:
-        return str(error)
-    return ""
+    """How to get the weights of `SmartTurn`; empty where they are found. Nothing is loaded."""
+    return SMART_TURN.missing()
 
 
 class SmartTurnNet:
@@ -60,7 +53,7 @@ class SmartTurnNet:
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
         self._session = onnxruntime.InferenceSession(
-            str(weight_file()), options, providers=["CPUExecutionProvider"]
+            SMART_TURN.read(), options, providers=["CPUExecutionProvider"]
         )
 
     def probability(self, features: NDArray[np.float32]) -> float:
@@ -84,12 +77,12 @@ class SmartTurn:
     """The network on a turn at a time, as an `EndOfTurnModel`."""
 
     def __init__(self) -> None:
-        """Find the weights.
+        """See that the weights are there, and download them if need be.
 
         Raises:
-            WeightsError: they are missing or wrong.
+            WeightsError: they cannot be had, or are wrong.
         """
-        weight_file()
+        SMART_TURN.fetch()
 
     def warmup(self) -> None:
         """Load the network, and run it once: the first run is the slowest."""

@@ -21,9 +21,15 @@ from numpy.typing import NDArray
 from fastrtc.audio.convert import audio_to_int16
 from fastrtc.models.end_of_turn.features import MelHistory
 from fastrtc.models.end_of_turn.protocol import EndOfTurnModel
-from fastrtc.models.end_of_turn.smart_turn import shared_smart_turn, smart_turn_missing
+from fastrtc.models.end_of_turn.smart_turn import (
+    SMART_TURN,
+    shared_smart_turn,
+    smart_turn_missing,
+)
 from fastrtc.models.stt.moonshine import moonshine_available, shared_moonshine
+from fastrtc.models.stt.moonshine_weights import TINY
 from fastrtc.models.vad.silero import RATE
+from fastrtc.models.weights import WeightsError
 from fastrtc.threads import call_soon
 
 logger = logging.getLogger(__name__)
@@ -89,6 +95,9 @@ class EndpointSource(Protocol):
     @property
     def reads_words(self) -> bool:
         """Whether the answers have words in them."""
+
+    def fetch(self) -> None:
+        """See that the models are on this machine, as far as they can be had. It may take long."""
 
     def prepare(self) -> None:
         """Load what is slow to load, off the event loop, before the first caller needs it."""
@@ -228,6 +237,17 @@ class EndpointWorker:
         """See `EndpointSource`."""
         return moonshine_available()
 
+    def fetch(self) -> None:
+        """See `EndpointSource`."""
+        for model in ((SMART_TURN,), TINY):
+            try:
+                for weights in model:
+                    if not weights.find():
+                        weights.fetch()
+            except WeightsError:
+                # The log says what is missing where it matters, with how to get it.
+                logger.debug("A model of turn-taking cannot be had", exc_info=True)
+
     def prepare(self) -> None:
         """See `EndpointSource`."""
         if self._thread is None or not self._thread.is_alive():
@@ -286,6 +306,9 @@ class NoEndpoint:
     available = reads_words = False
     reason = ""
 
+    def fetch(self) -> None:
+        """See `EndpointSource`."""
+
     def prepare(self) -> None:
         """See `EndpointSource`."""
 
@@ -302,6 +325,9 @@ class InlineEndpoint:
         self.reason = smart_turn_missing()
         self.reads_words = moonshine_available()
         self.available = not self.reason or self.reads_words
+
+    def fetch(self) -> None:
+        """See `EndpointSource`: a test takes what there is."""
 
     def prepare(self) -> None:
         """See `EndpointSource`: it is loaded when it is asked."""
@@ -354,6 +380,9 @@ class CustomEndpoint:
     def __init__(self, model: EndOfTurnModel, run: Run) -> None:
         self.model = model
         self.run = run
+
+    def fetch(self) -> None:
+        """See `EndpointSource`."""
 
     def prepare(self) -> None:
         """See `EndpointSource`: it is warmed up when the stream is made."""

@@ -1,16 +1,18 @@
-"""Moonshine tiny (MIT, English) on onnxruntime: the words of a short clip, 50 times real time."""
+"""Moonshine (MIT, English) on onnxruntime: the words of a clip; tiny at 50 times real time."""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastrtc.models.weights import Weights, WeightsError
+from fastrtc.models.stt.moonshine_weights import BASE, TINY
+from fastrtc.models.weights import Weights
 
 RATE: Final = 16_000
 SHORTEST: Final = RATE // 10
@@ -22,53 +24,16 @@ SPARE_TOKENS: Final = 4
 BEGIN: Final = 1
 END: Final = 2
 """The tokens around a text, in Moonshine's vocabulary."""
-HEADS: Final = 8
-HEAD_WIDTH: Final = 36
-"""Of the tiny network's attention: they give an empty cache its shape."""
 LONG_TOKEN: Final = 128
 """From here on, the length of a token in ``tokenizer.bin`` takes two bytes."""
 
-_INSTALL: Final = "--no-deps moonshine-voice==0.1.0"
-ENCODER: Final = Weights(
-    name="moonshine-tiny-en/encoder_model.ort",
-    sha256="94e90a4654fc45cdfedb77c4c08e1739f48862998e58fada384b25118134f221",
-    package="moonshine_voice",
-    path="assets/tiny-en/encoder_model.ort",
-    install=_INSTALL,
-)
-DECODER: Final = Weights(
-    name="moonshine-tiny-en/decoder_model_merged.ort",
-    sha256="cf524c4862d36e9e5ab032eddc73637efd822d70e868ac575cf1a46e1e4708a0",
-    package="moonshine_voice",
-    path="assets/tiny-en/decoder_model_merged.ort",
-    install=_INSTALL,
-)
-TOKENIZER: Final = Weights(
-    name="moonshine-tiny-en/tokenizer.bin",
-    sha256="6884b35fd6377d4c4d32336a0bc152f36b64d1e45b6503683cdc238250a8472d",
-    package="moonshine_voice",
-    path="assets/tiny-en/tokenizer.bin",
-    install=_INSTALL,
-)
+Size = Literal["tiny", "base"]
+SIZES: Final[dict[Size, tuple[Weights, Weights, Weights]]] = {"tiny": TINY, "base": BASE}
 
 
-@cache
-def weight_files() -> tuple[Path, Path, Path]:
-    """Encoder, decoder and tokenizer. They are checked once in a process: they have 56 MB.
-
-    Raises:
-        WeightsError: one is missing or wrong. The next call looks again.
-    """
-    return ENCODER.find(), DECODER.find(), TOKENIZER.find()
-
-
-def moonshine_available() -> bool:
-    """Whether `MoonshineNet` would find its weights. Nothing is loaded."""
-    try:
-        weight_files()
-    except WeightsError:
-        return False
-    return True
+def moonshine_available(size: Size = "tiny") -> bool:
+    """Whether the weights are on this machine. Nothing is loaded, fetched or checked."""
+    return all(weights.find() for weights in SIZES[size])
 
 
 class Tokenizer:
@@ -95,7 +60,8 @@ class Tokenizer:
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of tokens, without spaces at its ends."""
-        text = b"".join(self.tokens[number] for number in ids)
+        # The network knows more numbers than there are tokens.
+        text = b"".join(self.tokens[number] for number in ids if number < len(self.tokens))
         # A letter may be cut at the bound on tokens. The vocabulary writes a space as U+2581.
         return text.decode(errors="ignore").replace("\u2581", " ").strip()
 
@@ -103,29 +69,39 @@ class Tokenizer:
 class MoonshineNet:
     """The networks: a clip in, its words out. It may be used from many threads."""
 
-    def __init__(self) -> None:
-        """Load them, which takes about 0.2 s.
+    def __init__(self, size: Size = "tiny", folder: str | Path | None = None) -> None:
+        """Load them, which takes about 0.2 s, and first fetch them if need be.
+
+        Args:
+            size: which of the two.
+            folder: where to look for the weights first, see `Weights.read`.
 
         Raises:
-            WeightsError: weights are missing or wrong.
+            WeightsError: weights cannot be had, or are wrong.
         """
         # Imported here, because it costs 0.1 s that `import fastrtc` should not.
         import onnxruntime
 
-        encoder, decoder, tokenizer = weight_files()
+        encoder, decoder, tokenizer = (weights.read(folder) for weights in SIZES[size])
         options = onnxruntime.SessionOptions()
         # More threads spin against each other: measured twice as slow.
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
         self._encoder, self._decoder = (
-            onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
-            for file in (encoder, decoder)
+            onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+            for data in (encoder, decoder)
         )
-        self._tokenizer = Tokenizer(tokenizer.read_bytes())
+        self._tokenizer = Tokenizer(tokenizer)
+        inputs = {value.name: value.shape for value in self._decoder.get_inputs()}
         outputs = [output.name for output in self._decoder.get_outputs()][1:]
         self._caches = [name.replace("present", "past_key_values") for name in outputs]
         """What the outputs after the first are called when they are inputs."""
+        _, heads, _, width = inputs[self._caches[0]]
+        self._empty = np.zeros((1, heads, 0, width), np.float32)
+        # Only the tiny network is told which samples count.
+        self._masks_audio = "attention_mask" in {value.name for value in self._encoder.get_inputs()}
+        self._masks_states = "encoder_attention_mask" in inputs
         growing = [name for name in outputs if ".decoder." in name]
         # The caches of the encoder's side stay as the first step makes them.
         self._later_outputs = ["logits", *growing]
@@ -155,16 +131,17 @@ class MoonshineNet:
         """Greedy decoding: the likeliest token, each time."""
         values = samples[None]
         mask = np.ones(values.shape, np.int64)
-        (states,) = self._encoder.run(None, {"input_values": values, "attention_mask": mask})
+        heard = {"attention_mask": mask} if self._masks_audio else {}
+        (states,) = self._encoder.run(None, {"input_values": values, **heard})
         token = np.array([[BEGIN]], np.int64)
-        empty = np.zeros((1, HEADS, 0, HEAD_WIDTH), np.float32)
         feed = {
             "input_ids": token,
             "encoder_hidden_states": states,
-            "encoder_attention_mask": mask,
             "use_cache_branch": np.array([False]),
-            **dict.fromkeys(self._caches, empty),
+            **dict.fromkeys(self._caches, self._empty),
         }
+        if self._masks_states:
+            feed["encoder_attention_mask"] = mask
         outputs, caches = None, self._caches
         found: list[int] = []
         while len(found) < allowed:
@@ -181,7 +158,18 @@ class MoonshineNet:
         return found
 
 
+_loading: Final = threading.Lock()
+
+
+def shared_moonshine(size: Size = "tiny", folder: str | Path | None = None) -> MoonshineNet:
+    """The one network of the process. Raises `WeightsError`; the next call then tries again."""
+    with _loading:
+        return _loaded(size, folder)
+
+
 @cache
-def shared_moonshine() -> MoonshineNet:
-    """The one network of the process."""
-    return MoonshineNet()
+def _loaded(size: Size, folder: str | Path | None) -> MoonshineNet:
+    net = MoonshineNet(size, folder)
+    # The first run is the slowest.
+    net.transcribe(np.zeros(RATE, np.float32))
+    return net

