@@ -15,7 +15,7 @@ def answer(question: str) -> str:
     words = question.lower()
     now = datetime.now()
     if "time" in words:
-        return f"It is {now:%I:%M %p}."
+        return f"It is {now:%H:%M}."
     if "day" in words or "date" in words:
         return f"Today is {now:%A, %B %d}."
     return f"I only know the time and the day. You said: {question}"

@@ -59,7 +59,7 @@ def test_a_model_of_which_a_part_is_here_is_listed_so(
 ) -> None:
     (folder / "ear/in.ort").write_bytes(GENUINE)
     exit_code("list", "ear")
-    assert f"1 of 2 in {folder / 'ear/in.ort'}" in capsys.readouterr().out
+    assert f"1 of 2 in {folder / 'ear'}" in capsys.readouterr().out
 
 
 def test_files_of_one_folder_are_listed_as_the_folder(

@@ -17,6 +17,7 @@ _HOMES: Final[dict[str, str]] = {
     "AppState": "fastrtc.handlers.reply_on_pause",
     "AsyncStreamHandler": "fastrtc.handlers.base",
     "AudioEmitType": "fastrtc.handlers.values",
+    "CartesiaTTSOptions": "fastrtc.models.tts.cartesia",
     "CloseStream": "fastrtc.handlers.values",
     "Context": "fastrtc.context",
     "EndOfTurnModel": "fastrtc.models.end_of_turn.protocol",
@@ -108,6 +109,7 @@ if TYPE_CHECKING:
     from fastrtc.models.stt.recogniser import STTModel as STTModel
     from fastrtc.models.stt.recogniser import get_stt_model as get_stt_model
     from fastrtc.models.stt.recogniser import stt_for_chunks as stt_for_chunks
+    from fastrtc.models.tts.cartesia import CartesiaTTSOptions as CartesiaTTSOptions
     from fastrtc.models.tts.speaker import KokoroTTSOptions as KokoroTTSOptions
     from fastrtc.models.tts.speaker import TTSModel as TTSModel
     from fastrtc.models.tts.speaker import get_tts_model as get_tts_model

@@ -62,7 +62,7 @@ def main(arguments: list[str] | None = None) -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     run = commands.add_parser("run", help="serve a stream with its page")
     run.add_argument("target", help="module:stream or file.py:stream")
-    demo = commands.add_parser("demo", help="serve a stream that says again what you said")
+    demo = commands.add_parser("demo", help="talk to a parrot with a phrase book")
     for command in (run, demo):
         command.add_argument("--host", default="127.0.0.1", help="default: %(default)s")
         command.add_argument("--port", type=int, default=7860, help="default: %(default)s")

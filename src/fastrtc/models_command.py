@@ -108,12 +108,15 @@ def _size(files: tuple[Weights, ...]) -> str:
 
 
 def _where(files: tuple[Weights, ...]) -> str:
-    """The file or the folder that holds them, and how many are missing."""
-    found = [file.find() for file in files]
-    places = [str(place) for parts in found for place in parts]
-    if not places:
+    """The file or the folders that hold them, and how many are missing."""
+    found = [parts for file in files if (parts := file.find())]
+    if not found:
         return "missing"
-    # With one file this is the file, with several the folder around them.
-    where = os.path.commonpath(places)
-    here = sum(1 for parts in found if parts)
-    return where if here == len(files) else f"{here} of {len(files)} in {where}"
+    # With one file this is the file, with several the folders around them.
+    places = [os.path.commonpath(parts) for parts in found]
+    if len(files) > 1:
+        places = sorted(
+            {place if os.path.isdir(place) else os.path.dirname(place) for place in places}
+        )
+    where = " and ".join(places)
+    return where if len(found) == len(files) else f"{len(found)} of {len(files)} in {where}"

@@ -1,8 +1,8 @@
-import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,12 +19,13 @@ from fastrtc.models.stt.moonshine import (
     moonshine_available,
     shared_moonshine,
 )
+from fastrtc.models.stt.moonshine_weights import BASE, TINY
 from fastrtc.models.weights import Weights, WeightsError
 from fastrtc.testing import load_speech
-from tests.conftest import Sound, human_speech
+from tests.conftest import Sound, human_speech, missing
+from tests.words import BECKETT, TWO_CITIES, words
 
-BECKETT = "ever tried ever failed no matter try again fail again fail better"
-TWO_CITIES = "it was the best of times it was the worst of times it was the age of wisdom"
+OPENING = TWO_CITIES[: TWO_CITIES.index("wisdom") + len("wisdom")]
 """What is said in the first 6.5 s of the recording."""
 
 Floats = NDArray[np.float32]
@@ -49,21 +50,23 @@ def two_cities() -> Floats:
     return found
 
 
-@pytest.fixture
-def _no_weights(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+@pytest.fixture(scope="module")
+def base() -> MoonshineNet:
+    if not moonshine_available("base"):
+        missing("the package moonshine-cpp==0.1.4, which carries the larger Moonshine")
+    return shared_moonshine("base")
+
+
+@pytest.fixture(params=[0, 1, 2], ids=["encoder", "decoder", "vocabulary"])
+def _no_weights(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """One of the three files is nowhere."""
-    there = moonshine.TOKENIZER
-    missing = Weights(there.name, there.sha256, "no_such_package", there.path, there.install)
+    files = list(moonshine.SIZES["tiny"])
+    there = files[request.param]
+    assert there.packaged is not None
+    packaged = replace(there.packaged, parts=(("no_such_package", "model.ort"),))
+    files[request.param] = replace(there, packaged=packaged, hub=None)
     monkeypatch.delenv("FASTRTC_MODELS", raising=False)
-    monkeypatch.setattr(moonshine, "TOKENIZER", missing)
-    moonshine.weight_files.cache_clear()
-    yield
-    moonshine.weight_files.cache_clear()
-
-
-def words(text: str) -> str:
-    """Without punctuation and capitals."""
-    return " ".join(re.findall(r"[a-z']+", text.lower()))
+    monkeypatch.setitem(moonshine.SIZES, "tiny", tuple(files))
 
 
 def tokens(net: MoonshineNet, samples: Floats, longest: int | None = None) -> int:
@@ -93,7 +96,7 @@ def test_short_phrases_are_read_word_for_word(net: MoonshineNet, floats: Floats)
 
 
 def test_long_sentences_are_read_word_for_word(net: MoonshineNet, two_cities: Floats) -> None:
-    assert words(net.transcribe(two_cities)) == TWO_CITIES
+    assert words(net.transcribe(two_cities)) == OPENING
 
 
 def test_the_text_has_capitals_and_a_full_stop(net: MoonshineNet, two_cities: Floats) -> None:
@@ -115,7 +118,7 @@ def test_two_threads_do_not_disturb_each_other(
 ) -> None:
     with ThreadPoolExecutor(2) as pool:
         found = list(pool.map(net.transcribe, [floats, two_cities] * 2))
-    assert [words(text) for text in found] == [BECKETT, TWO_CITIES] * 2
+    assert [words(text) for text in found] == [BECKETT, OPENING] * 2
 
 
 def test_a_clip_is_not_changed(net: MoonshineNet, floats: Floats) -> None:
@@ -212,7 +215,52 @@ def test_tokens_that_control_the_network_are_no_text() -> None:
 
 
 def test_the_vocabulary_has_a_text_for_all_that_the_network_can_say() -> None:
-    assert len(Tokenizer(moonshine.weight_files()[2].read_bytes()).tokens) == 32_768
+    assert len(Tokenizer(TINY[2].read()).tokens) == 32_768
+
+
+# The larger one
+
+
+def test_the_larger_network_reads_word_for_word(base: MoonshineNet, floats: Floats) -> None:
+    assert words(base.transcribe(floats)) == BECKETT
+
+
+def test_the_larger_network_hears_nothing_in_too_little(base: MoonshineNet) -> None:
+    assert base.transcribe(np.full(SHORTEST - 1, 0.1, np.float32)) == ""
+
+
+def test_the_larger_network_takes_the_shortest_clip(base: MoonshineNet, floats: Floats) -> None:
+    assert tokens(base, floats[8_000 : 8_000 + SHORTEST]) <= 4
+
+
+def test_the_larger_network_is_bounded_by_the_length_of_a_clip(base: MoonshineNet) -> None:
+    assert tokens(base, np.full(RATE, np.nan, np.float32)) == 10
+
+
+def test_the_vocabulary_of_one_network_serves_the_other(base: MoonshineNet) -> None:
+    ours, theirs = (Tokenizer(files[2].read()).tokens for files in (BASE, TINY))
+    assert ours == theirs[: len(ours)]
+    # The others control the network, and are no text.
+    assert not any(theirs[len(ours) :])
+
+
+# One for all callers
+
+
+def test_a_network_is_loaded_once(net: MoonshineNet) -> None:
+    assert shared_moonshine() is net
+    assert shared_moonshine("tiny") is net
+
+
+def test_the_two_networks_are_not_the_same(net: MoonshineNet, base: MoonshineNet) -> None:
+    assert net is not base
+
+
+def test_threads_that_come_at_once_get_one_network(tmp_path: Path) -> None:
+    # The folder makes it another network than the one that is loaded.
+    with ThreadPoolExecutor(4) as pool:
+        found = set(pool.map(lambda _: shared_moonshine("tiny", tmp_path), range(4)))
+    assert len(found) == 1
 
 
 # Its weights
@@ -231,6 +279,25 @@ def test_without_weights_the_network_says_how_to_get_them() -> None:
 @pytest.mark.usefixtures("_no_weights")
 def test_without_weights_it_is_known_that_they_are_missing() -> None:
     assert not moonshine_available()
+
+
+@pytest.mark.usefixtures("_no_weights")
+@pytest.mark.parametrize("_no_weights", [2], indirect=True)
+def test_a_network_that_could_not_be_had_is_asked_for_again(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with pytest.raises(WeightsError):
+        shared_moonshine("tiny", tmp_path)
+    monkeypatch.setitem(moonshine.SIZES, "tiny", TINY)
+    assert shared_moonshine("tiny", tmp_path).transcribe(np.zeros(0, np.float32)) == ""
+
+
+def test_a_folder_of_ones_own_is_looked_into_first(tmp_path: Path) -> None:
+    file = tmp_path / TINY[1].name
+    file.parent.mkdir()
+    file.write_bytes(b"something else")
+    with pytest.raises(WeightsError, match="is not the file it should be"):
+        MoonshineNet("tiny", tmp_path)
 
 
 def test_the_package_with_the_weights_is_not_imported_and_nothing_is_loaded_to_find_them() -> None:

@@ -27,6 +27,8 @@ WAITING: Final = 8
 """Stretches that wait for it, before the oldest is given up."""
 SAME_BREATH: Final = round(0.8 * VAD_RATE)
 """Samples between two stretches that may hold two words of one stop word."""
+SOUND_LATE: Final = 4 * STEP_SAMPLES
+"""Samples by which a stop word is known later by its sound than it was said; measured."""
 VOWELS: Final = frozenset("aeiouy")
 LEVELS_KEPT: Final = 2 * LONGEST
 EDGE_DB: Final = 30.0
@@ -193,7 +195,7 @@ class SoundSpotter:
         self._position += STEP_SAMPLES
         if self._heard:
             self._heard = False
-            self._found(Spotted(self._position))
+            self._found(Spotted(self._position - SOUND_LATE))
 
     def skip(self) -> None:
         """See `Spotter`."""

@@ -2,31 +2,32 @@
 
 How alike two words are
 -----------------------
-1. *Words become sounds.* Case, accents and punctuation do not count, and neither does "'s" (a
-   "computer's" is most likely a "computer is"). `_SPELLINGS` are rules of English spelling: "ph" is
-   an f, a "k" before "n" is silent, a "c" is a k or an s, and doubled letters are one sound. There
-   are five vowels, i e a o u in this order, the "i" of "Friday" (Y) and the weak one (@) that
-   ends "llama" and "computer". An "r" after a vowel and before none is not heard. One letter alone
-   is called by its name: "O.K." is "okay".
-2. *Sounds are compared.* It costs
+1. *Words become sounds*, by rules of English spelling (`_SPELLINGS`): "ph" is an f, the "k" of
+   "know" is silent, a "c" is a k or an s, doubled letters are one. There are five vowels, i e a o u
+   in this order, the "i" of "Friday" (Y), and the weak one (@) that ends "llama" and "computer".
+   An "r" is heard before a vowel only. One letter alone is called by its name: "O.K." is "okay".
+   Case, accents and punctuation do not count, nor does "'s": a "computer's" is most likely a
+   "computer is", and belongs to the match.
+2. *Sounds are compared.* In place of each other
 
-   - a quarter for each step between two vowels (i to e 0.25, i to a 0.5), and 0.75 at most; also
-     between the weak vowel and e, a or o, between Y and i or a, and between s and z;
-   - a half for consonants made alike (`_ALIKE`: p and b, b and v, m and n, s and sh ...), for an h
-     that is missing or too many, between the weak vowel and i or u, and between Y and e;
-   - 1 for a vowel that is missing or too many, and `DEAR` for any other consonant.
-3. *A word may cost* 0.25 if it has two or three sounds, 0.5 with four or five, and 0.75 with more
-   (`_limit`). So "lamma" (0), "lemma" (0.25) and "hay Siri" (0) are found; "commuter" lacks a p
-   (1.5), "compute" a vowel (1), "computers" has an s too many (1.5), "sorry" has an o for the Y of
-   "siri" (0.75), and "okay" is never "okay computer", as every word has to be there.
-4. *Words may run together or be cut*: "Heysiri" is "hey siri", and "com puter" is "computer" for
-   `CUT`. But a comma or a full stop within a word is the end of it.
-5. *The first sound of a text is weak*, as a recogniser hears it from the middle: an h there may be
-   missing, or be the breath of a p, t or k, for nothing. "A computer, ..." and "Tay Siri" are heard
-   at the start, where "I bought a computer" is no "hey computer".
+   - vowels cost 0.25 for each step between them (i to e 0.25, i to a 0.5), and 0.75 at most; the
+     weak one is one step from the others and two from i; Y is one step from i and a;
+   - consonants that are made alike cost 0.5 (`_ALIKE`: p and b, b and v, m and n, s and sh; s and z
+     0.25), and all others `DEAR`.
 
-The distance of a phrase is the sum over its words. All figures are fitted to what Moonshine tiny
-writes for 20 voices (`benchmarks/stop_words.py`).
+   If it is missing, or is too many, an h costs 0.5, a vowel 1, and any other consonant `DEAR`.
+3. *Each word has a limit* (`_limit`): nothing for two sounds, 0.25 for three, 0.5 for four or five,
+   0.75 for more. "lamma" (0), "lemma" (0.25) and "hey seri" (0.25) are found. "commuter" lacks a p,
+   "compute" a vowel, "computers" has an s too many, "sorry" has an o for an i (0.75 of 0.5), and
+   "okay" alone is no "okay computer".
+4. *Words may run together or be cut*: "Heysiri" is "hey siri" for nothing, and "com puter" is
+   "computer" for `CUT`. A comma or a full stop within a word ends it.
+5. *The beginning of a text is forgiven more*, as its first sound is often cut off: an h there may
+   be missing, or be the breath of a p, t or k, for nothing, and a word of two sounds may cost 0.25.
+   "A computer, who ..." is "hey computer" if the text begins with it; "I bought a computer" is not.
+
+The distance of a phrase is the sum over its words. The limits are fitted to what Moonshine tiny
+writes (`benchmarks/stop_words.py`).
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from string import ascii_lowercase
 from typing import Final
 
 LONGEST: Final = 5
@@ -44,9 +46,9 @@ LONGEST: Final = 5
 DEAR: Final = 1.5
 """What a consonant costs that is another, is missing, or is too many."""
 VOWEL_GAP: Final = 1.0
-"""What a vowel costs that is missing or too many: a syllable is much of a word."""
+"""What a vowel costs that is missing or too many: it is a syllable."""
 H_GAP: Final = 0.5
-"""What an h costs: many speakers drop it."""
+"""What an h costs that is missing or too many: many speakers drop it."""
 ALIKE: Final = 0.5
 """What a consonant costs in place of one that is made alike."""
 STEP: Final = 0.25
@@ -57,24 +59,26 @@ CUT: Final = 0.25
 """What a blank within a word costs."""
 
 _ANY: Final = "*"
-"""A sound that is any sound."""
+"""Stands for every sound."""
+_OPENING: Final = 2
+"""Sounds by which most words of a text are ruled out."""
 _VOWELS: Final = "ieaou"
 """Each sounds like its neighbours."""
 _SYLLABIC: Final = frozenset("ieaouY@")
-_ALIKE: Final = frozenset(
-    pair for a, b in "pb td kg fv CJ sS CS bv fT mn Td Ts".split() for pair in (a + b, b + a)
-)
-"""Consonants made alike. C is "ch", J is "j", S is "sh", T is "th"."""
-_NEAR: Final = dict.fromkeys(("@e", "@a", "@o", "Yi", "Ya", "sz"), STEP) | dict.fromkeys(
-    ("@i", "@u", "Ye"), 2 * STEP
-)
-"""Pairs that no rule covers."""
+"""All vowels."""
+_ALIKE: Final = frozenset(("pb", "td", "kg", "fv", "CJ", "sS", "CS", "bv", "fT", "mn", "Td", "Ts"))
+"""Consonants that are made alike."""
+_NEAR: Final = {
+    **dict.fromkeys(("@e", "@a", "@o", "@u", "Yi", "Ya", "sz"), STEP),
+    "@i": 2 * STEP,
+}
+"""What these cost in place of each other."""
 _BREATHS: Final = frozenset("hptk")
 """What an h at the start of a text may be written as."""
 
 _SPELLINGS: Final = (
     # Silent letters.
-    (r"\b[kg](?=n)|\bw(?=r)|\bp(?=s)|(?<=m)b\b|(?<=[aeiou])gh|(?<=w)h|h(?![aeiouy])", ""),
+    (r"\b[kg](?=n)|\bw(?=r)|\bp(?=s)|(?<=m)b\b|(?<=[aeiou])gh|(?<=[gkrw])h|h(?![aeiouy])", ""),
     (r"(?<=[aeiouy][^aeiouy])e\b|(?<=[aeiouy][^aeiouy]{2})e\b", ""),
     # Vowels of more than one letter. They are capitals here, as they are never weak.
     (r"eigh|(?<!\w\w)ey|ey\B|a[iye]|ei", "E"),
@@ -83,13 +87,15 @@ _SPELLINGS: Final = (
     (r"o(?=[^aeiouy\W]e\b)", "O"),
     (r"u(?=[^aeiouy\W]e\b)", "U"),
     (r"igh", "Y"),
-    (r"e[eay]|ie", "I"),
+    (r"[eiu]r(?![aeiouyr])|our\b", "@r"),
+    (r"e[eay]|ie|(?<=\b[^aeiouy])e\b|(?<=\b[^aeiouy]{2})e\b", "I"),
     (r"o[ou]|u[ei]|e[uw]", "U"),
     (r"o[iy]", "OI"),
     (r"o[aew]|a[uw]", "O"),
     # "y" and "i".
     (r"\by(?=[aeiou])|(?<=[aeiou])y(?=[aeiou])", "y"),
-    (r"(?<=\b[^aeiou])y\b|(?<=\b[^aeiou]{2})y\b|[iy](?=[^aeiouy\W][aeiouy])", "Y"),
+    (r"(?<=\b[^aeiou])y\b|(?<=\b[^aeiou]{2})y\b|[iy](?=[^aeiouyr\W][aeiouy])", "Y"),
+    (r"\bi(?=r[aeiouy])|i(?=re\b)", "Y"),
     (r"[iy]\b", "I"),
     (r"y", "i"),
     (r"o\b", "O"),
@@ -109,23 +115,27 @@ _SPELLINGS: Final = (
     (r"x", "ks"),
     (r"\w", None),
 )
-"""How letters sound: the first that fits. None: as they are."""
+"""How letters sound: the first that fits counts. None is for a letter that is its own sound.
+
+C is "ch", J is "j", S is "sh" and T is "th".
+"""
 _SPELLING: Final = re.compile("|".join(f"({pattern})" for pattern, _ in _SPELLINGS))
-_WEAK: Final = re.compile("[ieaou](?=[^ieaouIEOUY]*$)")
+_WEAK: Final = re.compile("[ieaou](?=[^ieaouIEOUY@]*$)")
 """The vowel of the last syllable, written with one letter."""
-_STRONG: Final = frozenset("ieaouIEOUY")
+_SYLLABLES: Final = frozenset("ieaouIEOUY@")
+"""All vowels, while those of more than one letter are capitals."""
 _PLAIN: Final = str.maketrans("IEOU", "ieou")
-_TWICE: Final = re.compile(r"(.)\1+")
+_TWICE: Final = re.compile(r"(\D)\1+")
+"""A sound that is written twice. "007" is not "07"."""
 _R: Final = re.compile("(?<=[ieaouY@])r(?![ieaouY@])")
-_NAMES: Final = {
-    **{"a": "e", "b": "bi", "c": "si", "d": "di", "e": "i", "f": "ef", "g": "Ji", "h": "eC"},
-    **{"i": "Y", "j": "Je", "k": "ke", "l": "el", "m": "em", "n": "en", "o": "o", "p": "pi"},
-    **{"q": "kyu", "r": "a", "s": "es", "t": "ti", "u": "yu", "v": "vi", "w": "dabelyu"},
-    **{"x": "eks", "y": "wY", "z": "zi", "ok": "oke"},
-}
+"""An "r" that is not heard."""
+_LETTERS: Final = "e bi si di i ef Ji eC Y Je ke el em en o pi kyu a es ti yu vi dabelyu eks wY zi"
+_NAMES: Final = {**dict(zip(ascii_lowercase, _LETTERS.split(), strict=True)), "ok": "oke"}
 """What is not said as it is spelt: letters by their names."""
 _WORD: Final = re.compile("[^\\W_](?:[^\\W_]|[\u0300-\u036f]|['\u2019](?=[^\\W_]))*")
 """A word, with its accents and apostrophes."""
+_SILENT: Final = re.compile(r"['\u2019]s$|\W")
+"""What of a word has no sound: "'s", accents, apostrophes."""
 _JOINING: Final = re.compile(r"[\s'\u2019-]*")
 """What may stand between the parts of a word that is cut."""
 
@@ -137,7 +147,7 @@ class Match:
     Attributes:
         phrase: the stop word as the user gave it.
         start: where it begins in the text, in characters.
-        end: where its last word ends; punctuation and blanks after it are not included.
+        end: where its last word ends, "'s" included; punctuation and blanks after it are not.
         distance: 0 if it sounds the same, see the measure above.
     """
 
@@ -175,10 +185,10 @@ class StopWords:
             if best is not None and word.start() >= best.end:
                 break
             start = heard.starts[number]
-            sound = heard.sounds[start]
-            if sound not in opened:
-                opened[sound] = [phrase for phrase in self._phrases if phrase.may_open(sound)]
-            for phrase in opened[sound] if number else self._phrases:
+            sounds = heard.sounds[start : start + _OPENING]
+            if sounds not in opened:
+                opened[sounds] = [phrase for phrase in self._phrases if phrase.may_open(sounds)]
+            for phrase in opened[sounds] if number else self._phrases:
                 match = phrase.match(heard, number)
                 if match and (best is None or _rank(match) < _rank(best)):
                     best = match
@@ -190,46 +200,51 @@ class _Heard:
 
     def __init__(self, text: str) -> None:
         self.words = list(_WORD.finditer(text))
-        sounds = [_sounds(word.group()) for word in self.words]
-        self.sounds = "".join(sounds)
         self.starts: list[int] = []
         """Where each word begins in the sounds."""
         self.ends: dict[int, int] = {}
-        """Where a word of the text ends, and where this is in the sounds."""
+        """The place in the text of each place in the sounds where a word ends."""
         self.joints: dict[int, float] = {}
-        """What it costs to go on within a word of a phrase, where a word of the text begins."""
-        place = 0
-        previous: re.Match[str] | None = None
-        for word, heard in zip(self.words, sounds, strict=True):
-            if previous is not None:
-                letters = len(word.group()) == len(previous.group()) == 1
-                between = text[previous.end() : word.start()]
-                joined = CUT if _JOINING.fullmatch(between) else math.inf
-                self.joints[place] = 0.0 if letters else joined
+        """What it costs to go on, within a word of a phrase, where a word of the text begins."""
+        sounds: list[str] = []
+        place = end = 0
+        alone = False
+        for word in self.words:
+            between, letters = text[end : word.start()], word.group()
+            abbreviated = alone and len(letters) == 1
+            alone = len(letters) == 1
+            if abbreviated:
+                self.joints[place] = 0.0
+            else:
+                joined = between == " " or _JOINING.fullmatch(between)
+                self.joints[place] = CUT if joined else math.inf
             self.starts.append(place)
-            place += len(heard)
-            self.ends[place] = word.end()
-            previous = word
+            sounds.append(_sounds(letters))
+            place += len(sounds[-1])
+            end = self.ends[place] = word.end()
+        self.sounds = "".join(sounds)
 
 
 class _Phrase:
     """A stop word as it sounds."""
 
     def __init__(self, phrase: str) -> None:
-        words = _WORD.findall(phrase)
+        if not isinstance(phrase, str):
+            raise TypeError(f"a stop word is a str, not {type(phrase).__name__}: {phrase!r}")
         if not any(letter.isalpha() for letter in phrase):
-            raise ValueError(f"stop word {phrase!r} has no letters")
+            raise ValueError(f"a stop word has letters, and {phrase!r} has none")
+        words = _WORD.findall(phrase)
         if len(words) > LONGEST:
             raise ValueError(
-                f"stop word {phrase!r} has {len(words)} words, and {LONGEST} are the most"
+                f"a stop word has up to {LONGEST} words, and {phrase!r} has {len(words)}"
             )
         self.phrase = phrase
         self.words = [_sounds(word) for word in words]
 
-    def may_open(self, sound: str) -> bool:
-        """Whether what begins with this sound may be the phrase, unless it begins the text."""
+    def may_open(self, sounds: str) -> bool:
+        """Whether what begins with these sounds may be the phrase, unless it begins the text."""
         word = self.words[0]
-        return bool(_reach(word, sound + _ANY * len(word), 0, {}, opening=False))
+        return bool(_reach(word, sounds + _ANY * len(word), 0, {}, opening=False))
 
     def match(self, heard: _Heard, number: int) -> Match | None:
         """The closest match that begins with a word of the text."""
@@ -250,6 +265,7 @@ class _Phrase:
 
 
 def _rank(match: Match) -> tuple[float, int]:
+    """The least is the best."""
     return match.distance, match.start - match.end
 
 
@@ -260,7 +276,7 @@ def _reach(
 
     This is the edit distance, row by row, without what is over the limit.
     """
-    limit = _limit(len(word))
+    limit = _limit(len(word), opening=opening)
     row = {start: 0.0}
     for index, sound in enumerate(word):
         free = opening and index == 0 and sound == "h"
@@ -286,7 +302,7 @@ def _reach(
 def _longer(
     row: dict[int, float], sounds: str, start: int, joints: dict[int, float], limit: float
 ) -> dict[int, float]:
-    """A row of the edit distance, and the sounds too many that it may go on with."""
+    """A row of the edit distance, with the sounds too many that may follow."""
     grown = dict(row)
     for place in sorted(row):
         while place < len(sounds):
@@ -299,10 +315,10 @@ def _longer(
     return grown
 
 
-def _limit(sounds: int) -> float:
+def _limit(sounds: int, *, opening: bool) -> float:
     """What a word of so many sounds may cost."""
     if sounds < 4:
-        return 0.25
+        return 0.25 if sounds == 3 or opening else 0.0
     return 0.5 if sounds < 6 else 0.75
 
 
@@ -331,13 +347,14 @@ def _apart(one: str, other: str) -> float:
 @lru_cache(16_384)
 def _sounds(word: str) -> str:
     """The sounds of a word, one character each; at least one."""
-    plain = unicodedata.normalize("NFKD", word.casefold())
-    plain = re.sub(r"['\u2019]s$|[^\w]", "", plain)
+    plain = word.casefold()
+    if not plain.isalnum() or not plain.isascii():
+        plain = _SILENT.sub("", unicodedata.normalize("NFKD", plain))
     if plain in _NAMES:
         return _NAMES[plain]
     sounds = _SPELLING.sub(_spelling, plain) or plain or word
     last = _WEAK.search(sounds)
-    if last and _STRONG.intersection(sounds[: last.start()]):
+    if last and _SYLLABLES.intersection(sounds[: last.start()]):
         sounds = f"{sounds[: last.start()]}@{sounds[last.end() :]}"
     sounds = _TWICE.sub(r"\1", sounds.translate(_PLAIN))
     return _R.sub("", sounds)

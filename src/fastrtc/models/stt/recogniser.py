@@ -34,8 +34,8 @@ class STTModel(Protocol):
 class MoonshineSTT:
     """Moonshine, English. One network serves all callers, on as many threads as there are cores.
 
-    Tiny takes 2 % of the length of the audio on one core, base 14 %; on the clips of
-    ``benchmarks/speech.py`` tiny makes fewer errors, too.
+    Tiny takes 2 % of the length of the audio on one core, base 14 %, for somewhat fewer errors
+    (``benchmarks/speech.py``).
     """
 
     def __init__(

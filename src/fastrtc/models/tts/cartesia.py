@@ -7,14 +7,12 @@ import os
 import re
 import socket
 import ssl
-from base64 import b64encode
 from collections.abc import AsyncGenerator, AsyncIterable, Generator, Iterable
 from contextlib import aclosing, closing, suppress
 from dataclasses import dataclass, field, replace
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection, IncompleteRead
 from typing import Final
-from urllib.parse import unquote, urlsplit
-from urllib.request import getproxies, proxy_bypass
+from urllib.parse import urlsplit
 
 import numpy as np
 from numpy.typing import NDArray
@@ -293,7 +291,7 @@ class Service:
         )
         try:
             url = urlsplit(str(base_url))
-            self.host, self.port = url.hostname, url.port
+            self.host, self.port = url.hostname or "", url.port
         except ValueError:
             raise wrong from None
         plain = re.fullmatch("[!-~]+", str(base_url))
@@ -305,22 +303,10 @@ class Service:
         self._tls = ssl.create_default_context() if url.scheme == "https" else None
 
     def connection(self) -> HTTPConnection:
-        """One that is not connected yet; by the proxy of the environment, if there is one."""
+        """One that is not connected yet."""
         if self._tls is None:
             return HTTPConnection(self.host, self.port, timeout=CONNECT_PATIENCE)
-        address = getproxies().get("https")
-        if not address or proxy_bypass(self.host):
-            return HTTPSConnection(
-                self.host, self.port, timeout=CONNECT_PATIENCE, context=self._tls
-            )
-        proxy = urlsplit(address if "//" in address else f"//{address}")
-        connection = HTTPSConnection(
-            proxy.hostname or "", proxy.port, timeout=CONNECT_PATIENCE, context=self._tls
-        )
-        user = unquote(f"{proxy.username or ''}:{proxy.password or ''}")
-        headers = {"Proxy-Authorization": f"Basic {b64encode(user.encode()).decode()}"}
-        connection.set_tunnel(self.host, self.port, headers if proxy.username else None)
-        return connection
+        return HTTPSConnection(self.host, self.port, timeout=CONNECT_PATIENCE, context=self._tls)
 
 
 class Reply:
@@ -373,7 +359,7 @@ class Reply:
             self._socket.settimeout(READ_PATIENCE)
             trouble = "gave no whole answer"
             self._connection.request("POST", self._service.path, self._body, self._headers)
-            yield from self._read(self._checked(self._connection.getresponse()))
+            yield from self._read(self._accepted(self._connection.getresponse()))
         except (OSError, HTTPException, UnicodeError) as error:
             why = "it took too long" if isinstance(error, TimeoutError) else _told(error)
             raise CartesiaError(f"Cartesia ({self._service.host}) {trouble}: {why}") from error
@@ -400,14 +386,14 @@ class Reply:
             raise IncompleteRead(b"", response.length)
         yield _samples(data[: len(data) // SAMPLE * SAMPLE]), True
 
-    def _checked(self, response: HTTPResponse) -> HTTPResponse:
+    def _accepted(self, response: HTTPResponse) -> HTTPResponse:
         """The answer, if it is sound."""
         status, host = response.status, self._service.host
         kind = response.getheader("Content-Type", "")
         if status == 200 and not kind.startswith(("text/", "application/json")):
             return response
-        words = _complaint(response.read(MOST_BYTES)).replace(self._service.key, "***")
-        words = words[:LONGEST_COMPLAINT] or response.reason
+        words = _complaint(response.read(MOST_BYTES)) or response.reason
+        words = words.replace(self._service.key, "***")[:LONGEST_COMPLAINT]
         if status == 200:
             raise CartesiaError(f"Cartesia ({host}): expected sound, got {kind}: {words}")
         if status == 401:

@@ -73,6 +73,8 @@ class KokoroNet:
         # The hub's copy and the packages' call it differently.
         self._tokens_input = self._session.get_inputs()[0].name
         self._tokenizer = Tokenizer()
+        # It warns of every number and abbreviation that has more words than are written.
+        logging.getLogger("phonemizer").setLevel(logging.ERROR)
         self._split = split_phonemes
         self._folder = folder
         self._voices: dict[str, Floats] = {}
