@@ -36,7 +36,7 @@ _HOMES: Final[dict[str, str]] = {
     "Spoken": "fastrtc.audio.spoken",
     "Stream": "fastrtc.stream",
     "StreamHandler": "fastrtc.handlers.base",
-    "TTSModel": "fastrtc.models.tts.speaker",
+    "TTSModel": "fastrtc.models.tts.voice",
     "Transcript": "fastrtc.models.stt.captions",
     "Turn": "fastrtc.turns.record",
     "UIArgs": "fastrtc.stream",
@@ -111,8 +111,8 @@ if TYPE_CHECKING:
     from fastrtc.models.stt.recogniser import stt_for_chunks as stt_for_chunks
     from fastrtc.models.tts.cartesia import CartesiaTTSOptions as CartesiaTTSOptions
     from fastrtc.models.tts.speaker import KokoroTTSOptions as KokoroTTSOptions
-    from fastrtc.models.tts.speaker import TTSModel as TTSModel
     from fastrtc.models.tts.speaker import get_tts_model as get_tts_model
+    from fastrtc.models.tts.voice import TTSModel as TTSModel
     from fastrtc.models.vad.silero import ModelOptions as ModelOptions
     from fastrtc.models.vad.silero import PauseDetectionModel as PauseDetectionModel
     from fastrtc.models.vad.silero import SileroVadOptions as SileroVadOptions

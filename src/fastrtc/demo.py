@@ -18,7 +18,7 @@ from fastrtc.stream import Stream
 logger = logging.getLogger(__name__)
 
 PHRASES: Final = {
-    r"how are you|how do you do": "Very well, thank you. My feathers are dry and my models are warm.",
+    r"how are you|how do you do": "Very well, thank you. My models are warm.",
     r"your name|who are you|what are you": "I am a parrot with a phrase book.",
     r"what time|the time": "It is {now:%H:%M}.",
     r"what day|the date|today": "Today is {now:%A, %B %d}.",

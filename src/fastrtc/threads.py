@@ -310,6 +310,8 @@ def call_soon(loop: asyncio.AbstractEventLoop, fn: Callable[..., object], *args:
     return True
 
 
+readers: Final = Workers("fastrtc-reader")
+"""Where iterators that may block are read: a thread each, so that a slow one holds up no other."""
 _OVER: Final = object()
 
 
@@ -324,12 +326,21 @@ async def in_turn(values: AsyncIterable[T] | Iterable[T]) -> AsyncGenerator[T, N
             if hasattr(source, "aclose"):
                 await source.aclose()
         return
+    if isinstance(values, (list, tuple)):
+        for value in values:
+            yield value
+        return
     plain = iter(values)
     try:
-        while (found := await asyncio.to_thread(next, plain, _OVER)) is not _OVER:
+        while (found := await readers.call(next, plain, _OVER)) is not _OVER:
             yield cast(T, found)
     finally:
         if hasattr(plain, "close"):
-            # It may still be inside its last step, if this was cancelled.
-            with contextlib.suppress(ValueError):
-                plain.close()
+            # What it does then may block, too.
+            readers.submit(_close, plain)
+
+
+def _close(values: Any) -> None:
+    # It may still be inside its last step, if who read it was cancelled.
+    with contextlib.suppress(ValueError):
+        values.close()

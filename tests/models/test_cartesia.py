@@ -25,9 +25,9 @@ from fastrtc.models.tts.cartesia import (
     CartesiaError,
     CartesiaTTSModel,
     CartesiaTTSOptions,
-    PartedTalk,
 )
 from fastrtc.models.tts.speaker import get_tts_model
+from fastrtc.models.tts.talk import Talk
 
 RATE = 22_050
 KEY = "sk-the-secret"
@@ -323,7 +323,7 @@ parts = st.lists(st.lists(st.integers(1, 3_000), min_size=1, max_size=8), min_si
 
 @given(st.text("ab ,.?!é🙂"), parts)
 def test_words_are_dealt_out_in_order_and_none_is_lost(text: str, clauses: list[list[int]]) -> None:
-    talk = PartedTalk(RATE)
+    talk = Talk(RATE)
     talk.feed(text + " The end.")
     talk.finish()
     found, said = [], 0
@@ -332,20 +332,20 @@ def test_words_are_dealt_out_in_order_and_none_is_lost(text: str, clauses: list[
         said += 1
         for number, length in enumerate(lengths):
             sound = np.full(length, 0.1, np.float32)
-            found.append(talk.part(sound, last=number == len(lengths) - 1))
+            found.append(talk.chunk(sound, last=number == len(lengths) - 1))
     assert "".join(chunk.text for chunk in found if chunk) == text + " The end."
 
 
 def lengths_of(sounds: list[NDArray[np.float32]]) -> list[int]:
     """How long each clause of a talk lasts, in samples, if its sound comes in one part."""
-    talk = PartedTalk(RATE)
+    talk = Talk(RATE)
     talk.feed("Yes. ")
     talk.feed("It is. ")
     talk.finish()
     found = []
     for sound in sounds:
         assert talk.next() is not None
-        chunk = talk.part(sound, last=True)
+        chunk = talk.chunk(sound)
         assert chunk is not None
         found.append(len(chunk[1]))
     return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 import time
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from fastrtc.models.wake_words import KNOWN, WakeWordListener, WakeWords
 from fastrtc.testing import VirtualCall
 from tests.conftest import Sound, missing
 from tests.samples import Recorder
-from tests.spoken import KUMO, QUESTION, read, said
+from tests.spoken import QUESTION, read, said
 
 Floats = NDArray[np.float32]
 RATE = 16_000
@@ -48,19 +49,19 @@ def hears(listener: WakeWordListener, samples: Floats, length: int = 320) -> int
 # The listener
 
 
-@pytest.mark.parametrize("length", [1, 160, 320, 512, 1_111, 48_000])
+@pytest.mark.parametrize("length", [7, 160, 320, 1_111, 48_000])
 def test_a_word_is_heard_in_pieces_of_any_length(length: int) -> None:
-    assert hears(WakeWords(["alexa"]).open(), floats(said(WORD, KUMO)), length)
+    assert hears(WakeWords(["alexa"]).open(), floats(said(WORD)), length)
 
 
 @pytest.mark.parametrize("word", ["hey jarvis", "okay nabu"])
 def test_another_word_is_not_heard(word: str) -> None:
-    assert not hears(WakeWords([word]).open(), floats(said(WORD, KUMO)))
+    assert not hears(WakeWords([word]).open(), floats(said(WORD)))
 
 
 def test_one_of_several_words_is_enough() -> None:
     listener = WakeWords(["hey jarvis", "alexa"]).open()
-    assert hears(listener, floats(said(WORD, KUMO)))
+    assert hears(listener, floats(said(WORD)))
 
 
 def test_other_speech_and_silence_are_no_word(beckett: Sound) -> None:
@@ -71,14 +72,14 @@ def test_other_speech_and_silence_are_no_word(beckett: Sound) -> None:
 
 def test_a_word_is_heard_again() -> None:
     listener = WakeWords(["alexa"]).open()
-    samples = floats(said(WORD, KUMO))
+    samples = floats(said(WORD))
     assert all(hears(listener, samples) for _ in range(3))
 
 
 def test_two_listeners_hear_nothing_of_each_other() -> None:
     words = WakeWords(["alexa"])
     one, other = words.open(), words.open()
-    samples = floats(said(WORD, KUMO))
+    samples = floats(said(WORD))
     assert hears(one, samples)
     assert not hears(other, np.zeros_like(samples))
 
@@ -87,7 +88,7 @@ def test_two_listeners_hear_nothing_of_each_other() -> None:
 def test_after_samples_that_cannot_be_a_word_is_still_heard(odd: float) -> None:
     listener = WakeWords(["alexa"]).open()
     hears(listener, np.full(RATE, odd, np.float32))
-    assert hears(listener, floats(said(WORD, KUMO)))
+    assert hears(listener, floats(said(WORD)))
 
 
 def test_no_samples_are_no_word() -> None:
@@ -107,7 +108,7 @@ def test_a_listener_that_is_closed_hears_nothing_and_may_be_closed_again() -> No
     listener = WakeWords(["alexa"]).open()
     listener.close()
     listener.close()
-    assert not hears(listener, floats(said(WORD, KUMO)))
+    assert not hears(listener, floats(said(WORD)))
 
 
 # Which words
@@ -148,14 +149,14 @@ def test_without_the_package_no_word_is_known_and_it_says_what_to_install(
 
 @pytest.mark.parametrize("spotting", ["sound", "auto"])
 def test_a_word_that_is_known_by_its_sound_wakes_and_what_follows_is_answered(
-    spotting: str, monkeypatch: pytest.MonkeyPatch
+    spotting: Literal["sound", "auto"], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def never(*args: object) -> str:
         raise AssertionError("it was read")
 
     recorder = Recorder()
-    handler = ReplyOnStopWords(recorder, ["alexa"], spotting=spotting)  # type: ignore[arg-type]
-    asked = said(ASKED, KUMO)
+    handler = ReplyOnStopWords(recorder, ["alexa"], spotting=spotting)
+    asked = said(ASKED)
     with VirtualCall(handler) as call:
         monkeypatch.setattr(MoonshineNet, "transcribe", never)
         call.wait(1.0)
@@ -175,7 +176,7 @@ def test_a_word_that_is_known_by_its_sound_wakes_and_what_follows_is_answered(
 def test_it_is_heard_while_the_caller_is_still_talking() -> None:
     with VirtualCall(ReplyOnStopWords(Recorder(), ["alexa"])) as call:
         call.wait(1.0)
-        call.say(said(ASKED, KUMO))
+        call.say(said(ASKED))
         assert "awake" in call.log
 
 
@@ -185,11 +186,11 @@ def test_a_word_alone_waits_for_the_request_and_then_it_sleeps(beckett: Sound) -
         call.say(beckett)
         assert call.log == ["asleep"]
         call.wait(1.0)
-        call.say(said(WORD, KUMO))
+        call.say(said(WORD))
         call.wait(2.0)
         assert recorder.said == []
         for _ in range(2):
-            call.say(said(QUESTION, KUMO))
+            call.say(said(QUESTION))
             call.wait(2.0)
         assert call.log.count("awake") == 1
     assert [read(audio) for audio in recorder.said] == ["what time is it"]

@@ -8,7 +8,7 @@ import time
 from typing import Any, Final
 
 from fastrtc.models.inference import settled
-from fastrtc.threads import Workers
+from fastrtc.threads import Workers, readers
 
 PATIENCE: Final = 60.0
 """Real seconds that user code on a thread may take before a test is given up."""
@@ -27,7 +27,7 @@ class _Selector(selectors.DefaultSelector):
         if workers.lenient:
             time.sleep(YIELD)
         deadline = time.monotonic() + PATIENCE
-        while not (workers.settled and settled()):
+        while not (workers.settled and readers.settled and settled()):
             if ready := super().select(YIELD):
                 return ready
             if time.monotonic() > deadline:

@@ -21,7 +21,7 @@ LONGEST: Final = 190
 waited for."""
 SPOT: Final = 60
 """Steps at its end, among which that spot is looked for."""
-LEAD: Final = round(0.25 * VAD_RATE)
+LEAD: Final = round(0.3 * VAD_RATE)
 """Samples before the first voice that belong to it: soft onsets score low."""
 REACH: Final = 10
 """Steps (0.3 s) by which the end of a word may be off the place that its letters suggest."""

@@ -8,9 +8,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from fastrtc.audio.convert import as_pcm, audio_to_float32, with_channels
-from fastrtc.audio.resample import StreamResampler
+from fastrtc.audio.mono import as_mono
 from fastrtc.models.end_of_turn.features import BANDS, FRAMES, RATE, log_mel
+from fastrtc.models.session import open_session
 from fastrtc.models.weights import HubFile, Packaged, Weights
 
 SMART_TURN: Final = Weights(
@@ -44,17 +44,7 @@ class SmartTurnNet:
         Raises:
             WeightsError: the weights are missing or wrong.
         """
-        # Imported here, because it costs 0.1 s that `import fastrtc` should not.
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        # More threads spin against each other: measured twice as slow.
-        options.intra_op_num_threads = 1
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        self._session = onnxruntime.InferenceSession(
-            SMART_TURN.read(), options, providers=["CPUExecutionProvider"]
-        )
+        self._session = open_session(SMART_TURN.read())
 
     def probability(self, features: NDArray[np.float32]) -> float:
         """Probability in [0, 1] that the caller has finished.
@@ -94,8 +84,4 @@ class SmartTurn:
         Args:
             audio: rate in Hz and samples, any shape and dtype that the package takes.
         """
-        rate, pcm = as_pcm(audio[0], np.asarray(audio[1]))
-        resampler = StreamResampler(rate, RATE)
-        mono = with_channels(pcm, 1)
-        at_16k = np.concatenate([resampler.process(mono), resampler.flush()], axis=1)[0]
-        return shared_smart_turn().probability(log_mel(audio_to_float32(at_16k)))
+        return shared_smart_turn().probability(log_mel(as_mono(audio, RATE)))

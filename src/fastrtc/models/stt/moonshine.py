@@ -11,6 +11,7 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from fastrtc.models.session import open_session
 from fastrtc.models.stt.moonshine_weights import BASE, TINY
 from fastrtc.models.weights import Weights
 
@@ -79,19 +80,8 @@ class MoonshineNet:
         Raises:
             WeightsError: weights cannot be had, or are wrong.
         """
-        # Imported here, because it costs 0.1 s that `import fastrtc` should not.
-        import onnxruntime
-
         encoder, decoder, tokenizer = (weights.read(folder) for weights in SIZES[size])
-        options = onnxruntime.SessionOptions()
-        # More threads spin against each other: measured twice as slow.
-        options.intra_op_num_threads = 1
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        self._encoder, self._decoder = (
-            onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-            for data in (encoder, decoder)
-        )
+        self._encoder, self._decoder = open_session(encoder), open_session(decoder)
         self._tokenizer = Tokenizer(tokenizer)
         inputs = {value.name: value.shape for value in self._decoder.get_inputs()}
         outputs = [output.name for output in self._decoder.get_outputs()][1:]

@@ -7,20 +7,18 @@ import os
 import re
 import socket
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterable, Generator, Iterable
-from contextlib import aclosing, closing, suppress
+from collections.abc import AsyncGenerator, Generator
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection, IncompleteRead
 from typing import Final
 from urllib.parse import urlsplit
 
 import numpy as np
-from numpy.typing import NDArray
 
-from fastrtc.audio.spoken import Spoken
-from fastrtc.models.tts.speaker import Text, _pieces
-from fastrtc.models.tts.talk import Talk
-from fastrtc.threads import Workers, in_turn
+from fastrtc.models.tts.talk import Floats
+from fastrtc.models.tts.voice import ClauseVoice, Part
+from fastrtc.threads import readers
 
 CONNECT_PATIENCE: Final = 5.0
 """Seconds for a connection to be made."""
@@ -30,20 +28,12 @@ PART: Final = 0.1
 """Seconds of sound that are handed out at once."""
 SAMPLE: Final = 4
 """Bytes of a sample: float32, little-endian."""
-PACE: Final = 15.0
-"""Letters that a voice says in a second, until its own pace is known; English has 14 to 16."""
-QUIET: Final = 0.01
-"""Share of full scale (-40 dBFS) under which the end of a clause is silence."""
 RATES: Final = range(8_000, 48_001)
 """Hz that may be asked for."""
 MOST_BYTES: Final = 4_096
 """Of an answer that is no sound."""
 LONGEST_COMPLAINT: Final = 300
 """Letters of the service's own words that an error repeats."""
-
-Floats = NDArray[np.float32]
-_workers: Final = Workers("fastrtc-cartesia")
-"""Where replies are waited for: one thread each, so that a slow one holds up no other."""
 
 
 class CartesiaError(RuntimeError):
@@ -88,8 +78,8 @@ class CartesiaTTSOptions:
             )
 
 
-class CartesiaTTSModel:
-    """Cartesia. It speaks clause by clause, and each clause in parts as they arrive.
+class CartesiaTTSModel(ClauseVoice[CartesiaTTSOptions]):
+    """Cartesia: each clause is heard in parts of about 0.1 s, as they arrive.
 
     Who stops taking chunks closes the connection.
     """
@@ -117,168 +107,35 @@ class CartesiaTTSModel:
             raise ValueError("cartesia_api_key holds characters that no key has")
         self._service = Service(base_url, key)
 
-    def tts(
-        self, text: str, options: CartesiaTTSOptions | None = None
-    ) -> tuple[int, NDArray[np.float32]]:
-        """All of the sound at once: its rate in Hz and float32 of shape ``(n,)``.
+    def _checked(self, options: CartesiaTTSOptions | None) -> CartesiaTTSOptions:
+        if options is None:
+            return CartesiaTTSOptions()
+        if not isinstance(options, CartesiaTTSOptions):
+            raise TypeError(f"expected CartesiaTTSOptions, got {type(options).__name__}")
+        # A copy, checked again: the caller's may have been changed, and may change yet.
+        return replace(options, emotion=[*options.emotion])
 
-        Raises:
-            TypeError, ValueError: there is no text, or an option is wrong.
-            CartesiaError: the service cannot be reached, or refuses.
-        """
-        options = _checked(options)
-        parts = [samples for _, samples in self.stream_tts_sync(text, options)]
-        return options.sample_rate, np.concatenate(parts) if parts else np.zeros(0, np.float32)
+    def _rate(self, options: CartesiaTTSOptions) -> int:
+        return options.sample_rate
 
-    def stream_tts_sync(
-        self, text: Text, options: CartesiaTTSOptions | None = None
-    ) -> Generator[Spoken, None, None]:
-        """The sound, as it arrives. It blocks: see `stream_tts`.
+    def _parts(
+        self, words: str, options: CartesiaTTSOptions, *, urgent: bool
+    ) -> Generator[Part, None, None]:
+        return Reply(self._service, words, options).parts()
 
-        Args:
-            text: a text, or an iterable of its pieces as they come. Each clause is spoken as soon
-                as it is whole. Markdown, emoji, numbers and abbreviations are read as a person
-                would.
-            options: how to speak.
-
-        Yields:
-            `Spoken`: float32 of shape ``(n,)``, about 0.1 s, and the words of the chunk, as far as
-            they can be told. The texts joined are the text.
-
-        Raises:
-            TypeError, ValueError: it is no text, or an option is wrong.
-            CartesiaError: the service cannot be reached, or refuses.
-        """
-        return self._say_sync(_pieces(text), _checked(options))
-
-    def stream_tts(
-        self, text: Text | AsyncIterable[str], options: CartesiaTTSOptions | None = None
-    ) -> AsyncGenerator[Spoken, None]:
-        """The same without blocking the event loop; ``text`` may come asynchronously, too."""
-        return self._say(
-            text if isinstance(text, AsyncIterable) else _pieces(text), _checked(options)
-        )
-
-    def _say_sync(
-        self, pieces: Iterable[str], options: CartesiaTTSOptions
-    ) -> Generator[Spoken, None, None]:
-        talk = PartedTalk(options.sample_rate)
-        source = iter(pieces)
+    async def _aparts(
+        self, words: str, options: CartesiaTTSOptions, *, urgent: bool
+    ) -> AsyncGenerator[Part, None]:
+        reply = Reply(self._service, words, options)
+        parts = reply.parts()
         try:
-            for piece in source:
-                talk.feed(piece)
-                yield from self._chunks(talk, options)
-            talk.finish()
-            yield from self._chunks(talk, options)
+            while (part := await readers.call(next, parts, None)) is not None:
+                yield part
         finally:
-            if hasattr(source, "close"):
-                # Who makes the text need not make the rest of it.
-                source.close()
-
-    def _chunks(
-        self, talk: PartedTalk, options: CartesiaTTSOptions
-    ) -> Generator[Spoken, None, None]:
-        while (words := talk.next()) is not None:
-            with closing(Reply(self._service, words, options).parts()) as parts:
-                for sound, last in parts:
-                    if (chunk := talk.part(sound, last=last)) is not None:
-                        yield chunk
-
-    async def _say(
-        self, pieces: AsyncIterable[str] | Iterable[str], options: CartesiaTTSOptions
-    ) -> AsyncGenerator[Spoken, None]:
-        talk = PartedTalk(options.sample_rate)
-        async with aclosing(in_turn(pieces)) as source:
-            async for piece in source:
-                talk.feed(piece)
-                async with aclosing(self._achunks(talk, options)) as chunks:
-                    async for chunk in chunks:
-                        yield chunk
-        talk.finish()
-        async with aclosing(self._achunks(talk, options)) as chunks:
-            async for chunk in chunks:
-                yield chunk
-
-    async def _achunks(
-        self, talk: PartedTalk, options: CartesiaTTSOptions
-    ) -> AsyncGenerator[Spoken, None]:
-        while (words := talk.next()) is not None:
-            reply = Reply(self._service, words, options)
-            parts = reply.parts()
-            try:
-                while (part := await _workers.call(next, parts, None)) is not None:
-                    sound, last = part
-                    if (chunk := talk.part(sound, last=last)) is not None:
-                        yield chunk
-            finally:
-                reply.abort()
-                # It may still be inside its last step, if this was cancelled.
-                with suppress(ValueError):
-                    parts.close()
-
-
-class PartedTalk(Talk):
-    """A text being spoken, when the sound of a clause comes in parts.
-
-    How long a clause will last is not known while it comes, so its words are dealt out at the
-    pace of the voice, and what is left of them goes with the last part.
-    """
-
-    def __init__(self, rate: int) -> None:
-        """Rate of the sound in Hz."""
-        super().__init__(rate)
-        self._rest = ""
-        """Of the clause: the text that no part has had."""
-        self._length = 0
-        """Of the clause: letters of its text."""
-        self._taken = 0
-        """Of the clause: samples that have come."""
-        self._quiet = 0
-        """Of the clause: samples of silence at its end."""
-        self._letters, self._samples = PACE, rate
-        """What all clauses had, and one second at the pace that is supposed of any voice."""
-
-    def part(self, sound: Floats, *, last: bool) -> Spoken | None:
-        """The next part of the sound of what `next` gave, with its words and pauses.
-
-        None if there is no sound at all.
-        """
-        clause = self._clause
-        assert clause is not None
-        text = ""
-        before = after = 0.0
-        if not self._taken:
-            if not len(sound):
-                return self.chunk(sound)
-            text, self._text = self._text, ""
-            before, self._pause = self._pause, 0.0
-            self._rest, self._length, self._quiet = clause.text, len(clause.text), 0
-        self._taken += len(sound)
-        loud = np.flatnonzero(np.abs(sound) > QUIET)
-        self._quiet = len(sound) - 1 - int(loud[-1]) if len(loud) else self._quiet + len(sound)
-        if last:
-            text += self._rest
-            self._letters += self._length
-            self._samples += self._taken
-            # The service has made some of the pause itself.
-            self._pause = max(0.0, clause.pause - self._quiet / self._rate)
-            if self._waiting:
-                after, self._pause = self._pause, 0.0
-            self._clause, self._taken = None, 0
-        else:
-            text += self._due()
-        self.begun = True
-        samples = np.concatenate([self._silence(before), sound, self._silence(after)])
-        return Spoken(self._rate, samples, text)
-
-    def _due(self) -> str:
-        """The words that have been said by now, but for the last one."""
-        said = self._length - len(self._rest)
-        letters = self._letters / self._samples * self._taken - said
-        ends = [match.end() for match in re.finditer(r"\S+\s*", self._rest)]
-        cut = max((end for end in ends[:-1] if end <= letters), default=0)
-        text, self._rest = self._rest[:cut], self._rest[cut:]
-        return text
+            reply.abort()
+            # It may still be inside its last step, if this was cancelled.
+            with suppress(ValueError):
+                parts.close()
 
 
 class Service:
@@ -342,7 +199,7 @@ class Reply:
         self._socket: socket.socket | None = None
         self._aborted = False
 
-    def parts(self) -> Generator[tuple[Floats, bool], None, None]:
+    def parts(self) -> Generator[Part, None, None]:
         """The sound as it comes, and whether it is the last of it. It blocks.
 
         There always is a last part; it is empty if there is no sound.
@@ -373,7 +230,7 @@ class Reply:
             with suppress(OSError):
                 self._socket.shutdown(socket.SHUT_RDWR)
 
-    def _read(self, response: HTTPResponse) -> Generator[tuple[Floats, bool], None, None]:
+    def _read(self, response: HTTPResponse) -> Generator[Part, None, None]:
         size = round(PART * self._rate) * SAMPLE
         data = bytearray()
         # A sample is kept back, so that there is one for the last part.
@@ -424,12 +281,3 @@ def _complaint(body: bytes) -> str:
 def _told(error: Exception) -> str:
     """What an error of the network says, in one line."""
     return " ".join((getattr(error, "strerror", None) or str(error) or repr(error)).split())
-
-
-def _checked(options: CartesiaTTSOptions | None) -> CartesiaTTSOptions:
-    if options is None:
-        return CartesiaTTSOptions()
-    if not isinstance(options, CartesiaTTSOptions):
-        raise TypeError(f"expected CartesiaTTSOptions, got {type(options).__name__}")
-    # A copy, checked again: the caller's may have been changed, and may change yet.
-    return replace(options, emotion=[*options.emotion])

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastrtc.models.inference import SPEAKING_CORES, cores
+from fastrtc.models.session import open_session
 from fastrtc.models.tts.kokoro_weights import KOKORO, SPARE_VOICES, VOICES
 from fastrtc.models.weights import WeightsError
 
@@ -58,18 +59,8 @@ class KokoroNet:
             raise ImportError(
                 'Kokoro needs the package kokoro-onnx: pip install "fastrtc[tts]"'
             ) from error
-        # Imported here, because it costs 0.1 s that `import fastrtc` should not.
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        # A second thread halves the wait for the first sound, if it does not spin against others.
-        options.intra_op_num_threads = min(SPEAKING_CORES, cores())
-        options.inter_op_num_threads = 1
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.log_severity_level = 3
-        self._session = onnxruntime.InferenceSession(
-            KOKORO.read(folder), options, providers=["CPUExecutionProvider"]
-        )
+        # A second thread halves the wait for the first sound.
+        self._session = open_session(KOKORO.read(folder), threads=min(SPEAKING_CORES, cores()))
         # The hub's copy and the packages' call it differently.
         self._tokens_input = self._session.get_inputs()[0].name
         self._tokenizer = Tokenizer()
@@ -130,6 +121,8 @@ class KokoroNet:
         try:
             phonemes: str = self._tokenizer.phonemize(text, lang)
         except RuntimeError as error:
+            if "not supported" not in str(error):
+                raise
             raise ValueError(
                 f"expected a language that espeak-ng knows, such as 'en-us', got {lang!r}"
             ) from error
@@ -157,7 +150,7 @@ def trimmed(sound: Floats) -> Floats:
     if not len(loud):
         return np.zeros(0, np.float32)
     begin = max(0, int(loud[0]) - round(LEAD_IN * RATE))
-    kept = sound[begin : int(loud[-1]) + round(TAIL * RATE)].copy()
+    kept: Floats = sound[begin : int(loud[-1]) + round(TAIL * RATE)].copy()
     length = min(round(FADE * RATE), len(kept))
     ramp = np.linspace(0, 1, length, dtype=np.float32)
     kept[:length] *= ramp

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from fastrtc.audio.convert import as_channels, audio_to_float32, audio_to_int16, with_channels
 from fastrtc.audio.resample import StreamResampler
+from fastrtc.models.session import open_session
 from fastrtc.models.weights import Packaged, Weights, WeightsError
 
 RATE: Final = 16_000
@@ -97,17 +98,7 @@ class SileroNet:
         Raises:
             WeightsError: the weights are missing or wrong.
         """
-        # Imported here, because it costs 0.1 s that `import fastrtc` should not.
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        # More threads spin against each other: measured twice as slow.
-        options.intra_op_num_threads = 1
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        self._session = onnxruntime.InferenceSession(
-            WEIGHTS.read(), options, providers=["CPUExecutionProvider"]
-        )
+        self._session = open_session(WEIGHTS.read())
         self._rate = np.array(RATE, np.int64)
 
     def step(
