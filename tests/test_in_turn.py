@@ -263,7 +263,6 @@ async def test_what_has_nothing_to_close_may_be_left_early(values: Any) -> None:
         assert await anext(found) == 1
 
 
-@pytest.mark.xfail(reason="`close` is called on the loop", strict=True)
 async def test_a_generator_that_tidies_up_slowly_does_not_block_the_loop() -> None:
     where: list[int] = []
 
@@ -279,7 +278,6 @@ async def test_a_generator_that_tidies_up_slowly_does_not_block_the_loop() -> No
     assert where != [threading.get_ident()]
 
 
-@pytest.mark.xfail(reason="threads of the loop's executor are waited for", strict=True)
 def test_a_step_that_blocks_does_not_keep_the_loop_from_ending() -> None:
     source = Source()
     ended = threading.Event()

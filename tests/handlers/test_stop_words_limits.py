@@ -16,13 +16,15 @@ from fastrtc.audio.resample import StreamResampler
 from fastrtc.models.inference import listening_pool
 from fastrtc.models.stt.moonshine import MoonshineNet
 from fastrtc.testing import VirtualCall
+from fastrtc.turns.options import STEP_SAMPLES, VAD_RATE
+from fastrtc.turns.stretches import LEAD, PAUSE
 from tests.conftest import Sound, silence
 from tests.handlers.lines import Line, voice
 from tests.samples import Recorder, spoken
 from tests.spoken import ASKED, CALLED, read, said
 
 WORDS = ["computer"]
-MARGIN = 0.25 + 0.16 + 0.04
+MARGIN = (LEAD + PAUSE * STEP_SAMPLES) / VAD_RATE + 0.04
 """Seconds around a stretch of speech that are read with it: before it, after it, and rounding."""
 
 

@@ -222,7 +222,7 @@ def test_the_vocabulary_has_a_text_for_all_that_the_network_can_say() -> None:
 
 
 def test_the_larger_network_reads_word_for_word(base: MoonshineNet, floats: Floats) -> None:
-    assert words(base.transcribe(floats)) == BECKETT
+    assert words(base.transcribe(floats[: round(3.1 * RATE)])) == "ever tried ever failed"
 
 
 def test_the_larger_network_hears_nothing_in_too_little(base: MoonshineNet) -> None:
@@ -234,7 +234,7 @@ def test_the_larger_network_takes_the_shortest_clip(base: MoonshineNet, floats: 
 
 
 def test_the_larger_network_is_bounded_by_the_length_of_a_clip(base: MoonshineNet) -> None:
-    assert tokens(base, np.full(RATE, np.nan, np.float32)) == 10
+    assert tokens(base, np.full(SHORTEST, np.nan, np.float32)) == 4
 
 
 def test_the_vocabulary_of_one_network_serves_the_other(base: MoonshineNet) -> None:

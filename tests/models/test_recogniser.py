@@ -326,7 +326,6 @@ def test_the_larger_model_reads_too(short: Sound) -> None:
     model = get_stt_model(name)
     assert model.model == name
     assert words(model.stt(short)) == HEARD
-    assert model.stt(silence(2.0)) == ""
 
 
 # Chunks

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from itertools import groupby, pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastrtc.turns.options import STEP_SAMPLES, VAD_RATE
@@ -124,6 +124,7 @@ ENDING = [0.0] * (2 * PAUSE)
 
 
 @given(heard)
+@settings(deadline=None)
 def test_stretches_are_in_order_and_within_what_was_heard(steps: list[float]) -> None:
     stretches = Stretches()
     found = hear(stretches, steps + ENDING)
@@ -134,6 +135,7 @@ def test_stretches_are_in_order_and_within_what_was_heard(steps: list[float]) ->
 
 
 @given(heard)
+@settings(deadline=None)
 def test_no_stretch_is_longer_than_its_bound_and_none_is_late(steps: list[float]) -> None:
     stretches = Stretches()
     for step in steps + ENDING:
@@ -144,6 +146,7 @@ def test_no_stretch_is_longer_than_its_bound_and_none_is_late(steps: list[float]
 
 
 @given(heard)
+@settings(deadline=None)
 def test_every_long_run_of_voice_is_covered_but_for_less_than_a_click(steps: list[float]) -> None:
     found = hear(Stretches(), steps + ENDING)
     covered = {
@@ -158,6 +161,7 @@ def test_every_long_run_of_voice_is_covered_but_for_less_than_a_click(steps: lis
 
 
 @given(heard)
+@settings(deadline=None)
 def test_every_stretch_has_voice_in_it(steps: list[float]) -> None:
     for each in hear(Stretches(), steps + ENDING):
         inside = steps[each.start // STEP_SAMPLES : each.end // STEP_SAMPLES]
@@ -165,6 +169,7 @@ def test_every_stretch_has_voice_in_it(steps: list[float]) -> None:
 
 
 @given(st.lists(st.one_of(st.none(), heard), max_size=6))
+@settings(deadline=None)
 def test_nothing_that_is_skipped_is_ever_in_a_stretch(parts: list[list[float] | None]) -> None:
     stretches = Stretches()
     found: list[Stretch] = []
@@ -212,6 +217,7 @@ shares = st.floats(0, 1)
 
 
 @given(levels, shares)
+@settings(deadline=None)
 def test_a_word_ends_within_its_stretch_and_near_where_its_letters_say(
     heard: list[float], share: float
 ) -> None:
@@ -221,6 +227,7 @@ def test_a_word_ends_within_its_stretch_and_near_where_its_letters_say(
 
 
 @given(levels, shares)
+@settings(deadline=None)
 def test_no_spot_beside_the_end_of_a_word_is_much_softer(heard: list[float], share: float) -> None:
     end = word_end(heard, share) - 1
     guess = share * len(heard)
@@ -230,6 +237,7 @@ def test_no_spot_beside_the_end_of_a_word_is_much_softer(heard: list[float], sha
 
 
 @given(levels, shares, shares)
+@settings(deadline=None)
 def test_of_two_words_in_equal_sound_the_first_ends_first(
     heard: list[float], one: float, other: float
 ) -> None:

@@ -17,9 +17,9 @@ from fastrtc.audio.convert import as_pcm
 from fastrtc.models.inference import ModelBusy, listening_pool
 from fastrtc.models.stt.moonshine import RATE
 from fastrtc.models.vad.feed import VadFeed
-from fastrtc.models.vad.silero import HYSTERESIS, WINDOW
+from fastrtc.models.vad.silero import HYSTERESIS, WINDOW, shared_net
 from fastrtc.models.vad.stream import SileroStream
-from fastrtc.threads import in_turn
+from fastrtc.threads import in_turn, readers
 
 THRESHOLD: Final = 0.5
 """Probability from which a step is voice."""
@@ -33,8 +33,10 @@ LONGEST_PHRASE: Final = 15.0
 """Seconds after which a phrase ends at its next soft spot, and, twice that, anywhere."""
 SOFT: Final = 0.7
 """Probability under which a step of a long phrase is a soft spot."""
+AT_ONCE: Final = 0.1
+"""Seconds of sound that are judged in one step."""
 PHRASES_KEPT: Final = 20
-"""Phrases that wait for the recogniser, before the oldest is given up."""
+"""Phrases that may wait for the recogniser, before no more sound is taken."""
 
 Floats = NDArray[np.float32]
 
@@ -73,7 +75,7 @@ class Phrases:
 
     def __init__(self, every: float) -> None:
         """``every``: seconds of new speech after which the phrase that lasts is read anew."""
-        self.waiting: deque[Phrase] = deque(maxlen=PHRASES_KEPT)
+        self.waiting: deque[Phrase] = deque()
         self.newest: Phrase | None = None
         self._every = round(every * RATE)
         self._vad = SileroStream()
@@ -150,9 +152,11 @@ async def caption(
     """The `Transcript`s of a stream of sound; ``read`` is run by the shared recogniser pool."""
     if not every > 0:
         raise ValueError(f"expected every over 0 s, got {every}")
+    # The first caller of a process loads it.
+    await readers.call(shared_net)
     phrases = Phrases(every)
-    news = asyncio.Event()
-    listening = asyncio.ensure_future(_listen(audio, phrases, news))
+    news, room = asyncio.Event(), asyncio.Event()
+    listening = asyncio.ensure_future(_listen(audio, phrases, news, room))
     listening.add_done_callback(lambda task: news.set())
     try:
         while not listening.done() or phrases.waiting:
@@ -161,6 +165,7 @@ async def caption(
             while phrases.waiting or phrases.newest:
                 phrase = phrases.waiting.popleft() if phrases.waiting else phrases.newest
                 assert phrase is not None
+                room.set()
                 if not phrase.final:
                     phrases.newest = None
                 text = await _text(phrase, read)
@@ -186,7 +191,9 @@ async def _listen(
     audio: AsyncIterable[tuple[int, NDArray[Any]]] | Iterable[tuple[int, NDArray[Any]]],
     phrases: Phrases,
     news: asyncio.Event,
+    room: asyncio.Event,
 ) -> None:
+    """Cut sound into phrases; ``news``: there is one; ``room``: one has been taken."""
     feed: VadFeed | None = None
     rate = 0
     async with contextlib.aclosing(in_turn(audio)) as frames:
@@ -194,8 +201,15 @@ async def _listen(
             given, pcm = as_pcm(given, np.asarray(samples))
             if feed is None or given != rate:
                 feed, rate = VadFeed(given), given
-            before = phrases.newest
-            phrases.hear(feed.add(pcm))
-            if phrases.waiting or phrases.newest is not before:
-                news.set()
+            # A long frame must not keep the loop.
+            length = round(AT_ONCE * rate)
+            for start in range(0, pcm.shape[1], length):
+                before = phrases.newest
+                phrases.hear(feed.add(pcm[:, start : start + length]))
+                if phrases.waiting or phrases.newest is not before:
+                    news.set()
+                while len(phrases.waiting) >= PHRASES_KEPT:
+                    room.clear()
+                    await room.wait()
+                await asyncio.sleep(0)
     phrases.finish()
