@@ -385,7 +385,7 @@ def make(**options: Any) -> ReplyOnStopWords:
         ({"stop_words": []}, ValueError, "at least one"),
         ({"stop_words": ["computer", "?"]}, ValueError, r"letters, and '\?' has none"),
         ({"stop_words": ["one two three four five six"]}, ValueError, "up to 5 words"),
-        ({"stt": "whisper"}, TypeError, "expected stt to have a method stt, got str"),
+        ({"stt": "whisper"}, TypeError, "expected stt to be an object with a method stt"),
         ({"spotting": "smell"}, ValueError, "spotting .* got 'smell'"),
         ({"spotting": None}, ValueError, "got None"),
         ({"listens_for": 0}, ValueError, "expected listens_for over 0 s, got 0"),

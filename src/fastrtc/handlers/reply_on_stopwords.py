@@ -65,8 +65,13 @@ class ReplyOnStopWords(ReplyOnPause):
         self.stop_words = list(stop_words)
         if spotting not in ("auto", "text", "sound"):
             raise ValueError(f'expected spotting "auto", "text" or "sound", got {spotting!r}')
-        if stt is not None and not isinstance(stt, STTModel):
-            raise TypeError(f"expected stt to have a method stt, got {type(stt).__name__}")
+        if stt is not None and (isinstance(stt, type) or not isinstance(stt, STTModel)):
+            raise TypeError(f"expected stt to be an object with a method stt, got {stt!r}")
+        if spotting == "sound" and (stt is not None or self._looks_itself):
+            raise ValueError(
+                'spotting="sound" reads no text: leave out stt, and do not override '
+                "stop_word_detected"
+            )
         if not listens_for > 0:
             raise ValueError(f"expected listens_for over 0 s, got {listens_for}")
         self.stt = stt

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from fastrtc.handlers.driver import Host
 from fastrtc.models.end_of_turn.source import Ring
-from fastrtc.models.wake_words import WakeWords
-from fastrtc.threads import contained
+from fastrtc.models.wake_words import WakeWordListener, WakeWords
+from fastrtc.threads import call_soon, contained
 from fastrtc.turns.options import STEP_SAMPLES, VAD_RATE
-from fastrtc.turns.stretches import LONGEST, Stretch, Stretches, word_end
+from fastrtc.turns.stretches import LONGEST, RELEASE, Stretch, Stretches, word_end
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +29,10 @@ SAME_BREATH: Final = round(0.8 * VAD_RATE)
 """Samples between two stretches that may hold two words of one stop word."""
 SOUND_LATE: Final = 4 * STEP_SAMPLES
 """Samples by which a stop word is known later by its sound than it was said; measured."""
+SOUND_GAP: Final = 2
+"""Steps of silence after it that are a gap."""
+SOUND_GOES_ON: Final = 8
+"""Steps (0.26 s) without such a gap after it, and the caller goes on in the same breath."""
 VOWELS: Final = frozenset("aeiouy")
 LEVELS_KEPT: Final = 2 * LONGEST
 EDGE_DB: Final = 30.0
@@ -148,6 +152,10 @@ class TextSpotter:
 
     async def _examine(self, stretch: Stretch, levels: list[float]) -> None:
         start, samples = self._tape.last(stretch.start)
+        if start > stretch.start:
+            raise RuntimeError(
+                f"the recogniser is {TAPE_SECONDS:.0f} s late; what was said then was not read"
+            )
         text = await self._read(samples[: stretch.end - start])
         logger.debug("call %s: waiting for a stop word: %r", self._host.context.webrtc_id, text)
         # While it was read, somebody else may have begun to listen.
@@ -157,11 +165,10 @@ class TextSpotter:
         if self._before is not None and stretch.start - self._before[1] <= SAME_BREATH:
             before = self._before[0] + " "
         self._before = (text, stretch.end)
-        place = self._look(before + text)
-        if place is None or place[1] <= len(before):
+        end = self._end_of_word(before, text)
+        if end is None:
             return
         self._before = None
-        end = place[1] - len(before)
         rest = text[end:].lstrip(" ,.;:!?-\u2026")
         cut = stretch.end
         if any(character.isalnum() for character in rest):
@@ -170,20 +177,36 @@ class TextSpotter:
             rest = ""
         self._found(Spotted(cut, rest, stretch.end))
 
+    def _end_of_word(self, before: str, text: str) -> int | None:
+        """Where in a text a stop word ends, of which a part may be in what was read before."""
+        for lead in (before, "") if before else ("",):
+            place = self._look(lead + text)
+            if place is not None and place[1] > len(lead):
+                return place[1] - len(lead)
+        return None
+
 
 class SoundSpotter:
     """Knows a few stop words by their sound."""
 
-    def __init__(self, words: WakeWords, found: Found, fail: Callable[[Exception], None]) -> None:
-        """Set up: what listens, and who is told."""
-        self._listener = words.open()
+    def __init__(
+        self, host: Host, words: WakeWords, found: Found, fail: Callable[[Exception], None]
+    ) -> None:
+        """Set up: the session, what listens, and who is told."""
         self._found = found
         self._fail = fail
         self._position = 0
-        self._heard = False
+        self._heard = self._closed = False
+        self._since: int | None = None
+        """Steps since a word was heard, while it is not known whether anything follows."""
+        self._silent = 0
+        self._listener: WakeWordListener | None = None
+        host.submit(lambda: self._open(host, words))
 
     def feed(self, samples: Floats) -> None:
         """See `Spotter`."""
+        if self._listener is None:
+            return
         try:
             # The network goes on while nobody asks, as its memory is of the last seconds.
             self._heard = self._listener.hear(samples) or self._heard
@@ -193,18 +216,47 @@ class SoundSpotter:
     def step(self, probability: float, level: float) -> None:
         """See `Spotter`."""
         self._position += STEP_SAMPLES
-        if self._heard:
-            self._heard = False
-            self._found(Spotted(self._position - SOUND_LATE))
+        if self._heard and self._since is None:
+            self._since = self._silent = 0
+        self._heard = False
+        if self._since is None:
+            return
+        self._since += 1
+        self._silent = self._silent + 1 if probability < RELEASE else 0
+        # The end of the word itself must not be taken for what follows it.
+        if self._silent >= SOUND_GAP:
+            self._spotted(self._position)
+        elif self._since >= SOUND_GOES_ON:
+            self._spotted(self._position - self._since * STEP_SAMPLES - SOUND_LATE)
 
     def skip(self) -> None:
         """See `Spotter`."""
         self._position += STEP_SAMPLES
-        self._heard = False
+        self._heard, self._since = False, None
 
     def close(self) -> None:
         """See `Spotter`."""
-        self._listener.close()
+        self._closed = True
+        if self._listener is not None:
+            self._listener.close()
+            self._listener = None
+
+    def _spotted(self, cut: int) -> None:
+        self._since = None
+        self._found(Spotted(cut))
+
+    def _open(self, host: Host, words: WakeWords) -> None:
+        """On a worker thread: it reads files."""
+        try:
+            call_soon(host.loop, self._opened, words.open())
+        except Exception as error:
+            call_soon(host.loop, self._fail, error)
+
+    def _opened(self, listener: WakeWordListener) -> None:
+        if self._closed:
+            listener.close()
+        else:
+            self._listener = listener
 
 
 def _voice_until(levels: list[float], text: str, end: int) -> int:

@@ -59,6 +59,11 @@ class StopWordConversation(Conversation):
         super().start()
         self._log(ASLEEP)
 
+    def force(self, utterance: Pcm | None = None) -> None:
+        """End the caller's turn now; while it sleeps there is none."""
+        if self._awake:
+            super().force(utterance)
+
     # From the models.
 
     def _step(self, probability: float, loudness: Loudness) -> None:
@@ -73,6 +78,9 @@ class StopWordConversation(Conversation):
         self._capture.forget(self._in_capture(kept))
         state = self.machine.state.value if self.replies.busy else ASLEEP
         self._show(probability, loudness, state)
+        if self.handler.given_model is not None:
+            # A detector of the user's gives seconds of speech.
+            probability = float(probability > self.handler.algo_options.speech_threshold)
         self._spotter.step(probability, loudness.caller)
 
     def _spotted(self, spotted: Spotted) -> None:
@@ -144,7 +152,7 @@ class StopWordConversation(Conversation):
     def _make_spotter(self) -> Spotter:
         fail = self._complain_of("looking for a stop word")
         if self._stop_words.wake_words is not None:
-            return SoundSpotter(self._stop_words.wake_words, self._spotted, fail)
+            return SoundSpotter(self.host, self._stop_words.wake_words, self._spotted, fail)
         return TextSpotter(self.host, self._words, self._stop_words.look, self._spotted, fail)
 
     async def _words(self, samples: NDArray[np.float32]) -> str:

@@ -110,7 +110,11 @@ class VirtualCall:
         """What the turn machine said."""
 
     def __enter__(self) -> VirtualCall:
-        self._run(self._begin())
+        try:
+            self._run(self._begin())
+        except BaseException:
+            self._loop.close()
+            raise
         return self
 
     def __exit__(
