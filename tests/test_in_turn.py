@@ -209,7 +209,9 @@ async def test_an_iterable_that_cannot_begin_says_why() -> None:
 @pytest.mark.parametrize("kind", ["plain", "on_loop"])
 async def test_who_stops_early_closes_the_iterator(kind: str) -> None:
     source = Source()
-    async with aclosing(in_turn(getattr(source, kind)())) as values:
+    # It is held here, so that nothing else closes it.
+    given = getattr(source, kind)()
+    async with aclosing(in_turn(given)) as values:
         assert [await anext(values) for _ in range(3)] == [0, 1, 2]
     await until_on_loop(source.closed.is_set)
 

@@ -71,6 +71,8 @@ class Advice:
         self.reads_words = words is not None
         self.questions: list[Question] = []
 
+    def fetch(self) -> None: ...
+
     def prepare(self) -> None: ...
 
     def open(self, deliver: Deliver, fail: Fail) -> EndpointStream:

@@ -1,31 +1,19 @@
-"""Text while the caller is still talking: the cutting, the reading, and what users get."""
+"""Text while the caller is still talking."""
 
 import asyncio
 import threading
-import tracemalloc
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import aclosing
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from fastrtc.audio.convert import audio_to_float32
 from fastrtc.audio.resample import StreamResampler
 from fastrtc.models.inference import InferencePool, ModelBusy, listening_pool
 from fastrtc.models.stt import captions
-from fastrtc.models.stt.captions import (
-    LONGEST_PHRASE,
-    MARGIN,
-    Phrase,
-    Phrases,
-    Transcript,
-    caption,
-)
+from fastrtc.models.stt.captions import Transcript, caption
 from fastrtc.models.stt.moonshine import RATE
 from fastrtc.models.stt.recogniser import MoonshineSTT, get_stt_model
 from fastrtc.models.vad import silero
@@ -35,7 +23,6 @@ from tests.models.pools import PATIENCE, held, until_on_loop
 from tests.words import BECKETT, TWO_CITIES, word_error_rate, words
 
 Floats = NDArray[np.float32]
-Read = Callable[[Floats], str]
 SAID = ["ever tried", "ever failed", "no matter", "try again", "fail again"]
 """The phrases of the recording but for the last one, which alone is read as "fell better"."""
 
@@ -43,12 +30,6 @@ SAID = ["ever tried", "ever failed", "no matter", "try again", "fail again"]
 @pytest.fixture(scope="module")
 def model() -> MoonshineSTT:
     return get_stt_model()
-
-
-@pytest.fixture(scope="module")
-def floats(beckett: Sound) -> Floats:
-    found: Floats = audio_to_float32(beckett[1])[0]
-    return found
 
 
 @pytest.fixture(scope="module")
@@ -106,15 +87,19 @@ async def alone() -> None:
 
 
 class Source:
-    """A recording as an iterator of either kind, which may end in its own way."""
+    """A recording as an iterator of either kind, which may end in its own way, or never."""
 
-    def __init__(self, sound: Sound, end: Callable[[], Any] = lambda: None) -> None:
-        self.sound, self.end = sound, end
+    def __init__(
+        self, sound: Sound, end: Callable[[], Any] = lambda: None, *, endless: bool = False
+    ) -> None:
+        self.sound, self.end, self.endless = sound, end, endless
         self.closed = threading.Event()
 
     def plain(self) -> Iterator[Sound]:
         try:
             yield from frames(self.sound)
+            while self.endless:
+                yield from frames(self.sound)
             self.end()
         finally:
             self.closed.set()
@@ -123,6 +108,9 @@ class Source:
         try:
             async for frame in live(self.sound):
                 yield frame
+            while self.endless:
+                async for frame in live(self.sound):
+                    yield frame
             self.end()
         finally:
             self.closed.set()
@@ -134,115 +122,6 @@ kinds = pytest.mark.parametrize("kind", ["plain", "on_loop"])
 def first_phrase(beckett: Sound) -> Sound:
     """The first phrase, and the pause that ends it."""
     return RATE, np.concatenate([beckett[1][:, : round(1.6 * RATE)], silence(1.0)[1]], axis=1)
-
-
-# Phrases
-
-
-def heard(samples: Floats, every: float = 0.6, steps: Iterable[int] = ()) -> list[Phrase]:
-    """The phrases of a clip that comes in steps of so many samples, the last of them again."""
-    phrases = Phrases(every)
-    steps = iter(steps)
-    place, step = 0, 1_600
-    while place < len(samples):
-        step = next(steps, step)
-        phrases.hear(samples[place : place + step])
-        place += step
-    phrases.finish()
-    return list(phrases.waiting)
-
-
-def same(ours: list[Phrase], theirs: list[Phrase]) -> bool:
-    return [(p.start, p.final) for p in ours] == [(p.start, p.final) for p in theirs] and all(
-        np.array_equal(a.samples, b.samples) for a, b in zip(ours, theirs, strict=True)
-    )
-
-
-def test_a_pause_ends_a_phrase(floats: Floats) -> None:
-    assert len(heard(floats)) == 6
-
-
-def test_phrases_are_parts_of_the_clip_in_order_and_without_overlap(floats: Floats) -> None:
-    end = 0
-    for phrase in heard(floats):
-        assert phrase.start >= end
-        end = phrase.start + len(phrase.samples)
-        assert np.array_equal(phrase.samples, floats[phrase.start : end])
-        assert phrase.final
-    assert end <= len(floats)
-
-
-def test_a_phrase_has_a_margin_of_sound_before_it(floats: Floats) -> None:
-    voice = floats[round(0.35 * RATE) : round(1.5 * RATE)]
-    quiet = np.zeros(2 * RATE, np.float32)
-    (phrase,) = heard(np.concatenate([quiet, voice, quiet]))
-    assert 2.0 - MARGIN - 0.1 <= phrase.start / RATE <= 2.0 - MARGIN + 0.1
-
-
-def test_what_lasts_at_the_end_is_a_phrase(floats: Floats) -> None:
-    (phrase,) = heard(floats[: round(1.2 * RATE)])
-    assert phrase.final
-
-
-@settings(max_examples=10, deadline=None)
-@given(steps=st.lists(st.integers(1, 20_000), min_size=1, max_size=20))
-def test_phrases_do_not_depend_on_how_the_sound_comes(floats: Floats, steps: list[int]) -> None:
-    clip = floats[: 4 * RATE]
-    # A clip that comes sample by sample would only be slow.
-    assert same(heard(clip, steps=[*steps, 1_600]), heard(clip))
-
-
-def test_a_phrase_that_lasts_may_be_read_each_time_it_has_grown(floats: Floats) -> None:
-    phrases = Phrases(0.2)
-    lengths: list[int] = []
-    for start in range(0, round(1.4 * RATE), 512):
-        before = phrases.newest
-        phrases.hear(floats[start : start + 512])
-        if phrases.newest is not None and phrases.newest is not before:
-            assert not phrases.newest.final
-            lengths.append(len(phrases.newest.samples))
-    assert len(lengths) >= 3
-    assert all(later - earlier >= 0.2 * RATE for earlier, later in pairwise(lengths))
-
-
-def test_a_phrase_that_is_over_is_not_to_be_read_as_one_that_lasts(floats: Floats) -> None:
-    phrases = Phrases(0.2)
-    phrases.hear(floats[: 2 * RATE])
-    assert len(phrases.waiting) == 1
-    assert phrases.newest is None
-
-
-@pytest.mark.parametrize("clip", ["silence", "noise", "clicks", "nothing"])
-def test_what_is_no_speech_has_no_phrases(clip: str) -> None:
-    samples = {
-        "silence": np.zeros(5 * RATE),
-        "noise": np.random.default_rng(1).normal(0, 0.03, 5 * RATE),
-        "clicks": np.tile(np.append(np.ones(8), np.zeros(RATE - 8)), 5),
-        "nothing": np.zeros(0),
-    }[clip]
-    assert heard(samples.astype(np.float32)) == []
-
-
-def test_who_never_pauses_is_cut_all_the_same(floats: Floats) -> None:
-    voice = floats[round(0.4 * RATE) : round(1.4 * RATE)]
-    found = heard(np.tile(voice, 50))
-    assert len(found) >= 2
-    assert all(len(phrase.samples) <= (2 * LONGEST_PHRASE + 1) * RATE for phrase in found)
-    for phrase, following in pairwise(found):
-        assert phrase.start + len(phrase.samples) == following.start
-
-
-def test_silence_is_not_kept() -> None:
-    phrases = Phrases(0.6)
-    tenth = np.zeros(RATE // 10, np.float32)
-    tracemalloc.start()
-    try:
-        for _ in range(200):
-            phrases.hear(tenth)
-        kept, _ = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    assert kept < 4 * RATE
 
 
 # Transcripts
@@ -485,7 +364,7 @@ async def test_a_long_frame_leaves_the_loop_free(beckett: Sound) -> None:
 async def test_who_stops_early_leaves_nothing_behind(
     kind: str, model: MoonshineSTT, beckett: Sound
 ) -> None:
-    source = Source(beckett)
+    source = Source(beckett, endless=True)
     async with aclosing(model.stt_stream(getattr(source, kind)())) as stream:
         assert words((await anext(stream)).text).startswith("ever")
     await until_on_loop(source.closed.is_set)
@@ -496,7 +375,7 @@ async def test_who_stops_early_leaves_nothing_behind(
 async def test_who_is_cancelled_leaves_nothing_behind(
     kind: str, model: MoonshineSTT, beckett: Sound
 ) -> None:
-    source = Source(beckett)
+    source = Source(beckett, endless=True)
     begun = asyncio.Event()
 
     async def follow() -> None:
@@ -551,11 +430,29 @@ async def test_a_slow_recogniser_leaves_out_partial_texts_but_no_final_one(
     assert len(finals(found)) == 6
 
 
-async def test_no_final_text_is_lost_of_sound_that_comes_faster_than_it_is_read(
+async def test_sound_that_comes_faster_than_it_is_read_waits_and_no_final_text_is_lost(
     beckett: Sound,
 ) -> None:
-    clip = RATE, np.concatenate([beckett[1]] * 5, axis=1)
-    assert len(finals(await collect(caption([clip], lambda samples: "a", 60)))) == 30
+    given = 0
+
+    async def rush() -> AsyncIterator[Sound]:
+        nonlocal given
+        for _ in range(6):
+            for frame in frames(beckett):
+                given += 1
+                yield frame
+
+    with held(listening_pool()):
+        reading = asyncio.ensure_future(collect(caption(rush(), lambda samples: "a", 60)))
+        before = -1
+        while given == 0 or given > before:
+            before = given
+            # A frame takes a turn or two.
+            for _ in range(20):
+                await asyncio.sleep(0)
+            await until_on_loop(lambda: bool(given))
+        assert given < 6 * len(list(frames(beckett)))
+    assert finals(await reading) == ["a"] * 36
 
 
 async def test_a_phrase_without_words_has_no_transcript(beckett: Sound) -> None:

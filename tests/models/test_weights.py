@@ -342,7 +342,7 @@ def test_what_is_in_the_catalogue_and_on_this_machine_is_genuine(weights: Weight
 
 
 def test_the_names_in_a_folder_of_models_are_all_different() -> None:
-    names = [weights.name for weights in ALL]
+    names = [weights.name for weights in set(ALL)]
     assert len(set(names)) == len(names)
 
 

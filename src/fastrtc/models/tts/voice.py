@@ -14,7 +14,9 @@ from fastrtc.audio.spoken import Spoken
 from fastrtc.models.tts.talk import Floats, Talk
 from fastrtc.threads import in_turn
 
-Text = str | Iterable[str]
+Piece = str | None
+"""Some services send None among their tokens; it is no text."""
+Text = str | Iterable[Piece]
 """A text, or its pieces as they come, such as the tokens of a language model."""
 Part = tuple[Floats, bool]
 """Sound of a clause, and whether it is the last of it."""
@@ -34,7 +36,7 @@ class TTSModel(Protocol[Taken]):
         """The sound, in chunks, as it is made."""
 
     def stream_tts(
-        self, text: Text | AsyncIterable[str], options: Taken | None = None
+        self, text: Text | AsyncIterable[Piece], options: Taken | None = None
     ) -> AsyncGenerator[tuple[int, NDArray[Any]], None]:
         """The same without blocking the event loop."""
 
@@ -78,7 +80,7 @@ class ClauseVoice(ABC, Generic[Options]):
         return self._say_sync(_pieces(text), self._checked(options))
 
     def stream_tts(
-        self, text: Text | AsyncIterable[str], options: Options | None = None
+        self, text: Text | AsyncIterable[Piece], options: Options | None = None
     ) -> AsyncGenerator[Spoken, None]:
         """The same without blocking the event loop; ``text`` may come asynchronously, too."""
         pieces = text if isinstance(text, AsyncIterable) else _pieces(text)
@@ -104,7 +106,7 @@ class ClauseVoice(ABC, Generic[Options]):
 
     # What all have.
 
-    def _say_sync(self, pieces: Iterable[str], options: Options) -> Generator[Spoken, None, None]:
+    def _say_sync(self, pieces: Iterable[Piece], options: Options) -> Generator[Spoken, None, None]:
         talk = Talk(self._rate(options))
         source = iter(pieces)
         try:
@@ -128,7 +130,7 @@ class ClauseVoice(ABC, Generic[Options]):
                         yield chunk
 
     async def _say(
-        self, pieces: AsyncIterable[str] | Iterable[str], options: Options
+        self, pieces: AsyncIterable[Piece] | Iterable[Piece], options: Options
     ) -> AsyncGenerator[Spoken, None]:
         talk = Talk(self._rate(options))
         async with aclosing(in_turn(pieces)) as source:
@@ -156,7 +158,7 @@ class _Whole(tuple[str]):
     """A text of which nothing more will come."""
 
 
-def _pieces(text: Text) -> Iterable[str]:
+def _pieces(text: Text) -> Iterable[Piece]:
     if isinstance(text, str):
         return _Whole((text,))
     if isinstance(text, (bytes, dict)) or not isinstance(text, Iterable):
