@@ -311,7 +311,7 @@ def call_soon(loop: asyncio.AbstractEventLoop, fn: Callable[..., object], *args:
 
 
 readers: Final = Workers("fastrtc-reader")
-"""Where iterators that may block are read: a thread each, so that a slow one holds up no other."""
+"""Where what may block for a while is read: a thread each, so that a slow one holds up no other."""
 _OVER: Final = object()
 
 

@@ -28,9 +28,10 @@ from fastrtc.turns.machine import Event, State, Told
 from fastrtc.turns.options import STEP_SAMPLES, VAD_RATE
 from fastrtc.turns.record import Heard
 
-KEPT: Final = 60.0
-"""Seconds of sound that are kept while it sleeps: as long as a reply that may not be interrupted
-may go on after the stop word that was said over it."""
+KEPT: Final = 15.0
+"""Seconds of sound that are kept while it sleeps: a stretch, and the time to read it."""
+LONGEST_REPLY: Final = 60.0
+"""Seconds of what was said since a stop word over a reply that may not be interrupted."""
 
 
 class StopWordConversation(Conversation):
@@ -49,7 +50,7 @@ class StopWordConversation(Conversation):
         self._known: tuple[int, str] | None = None
         """The ticket of a question whose words are known, and the words."""
         self._steps: deque[tuple[float, Loudness]] = deque(
-            maxlen=round(KEPT * VAD_RATE / STEP_SAMPLES)
+            maxlen=round(LONGEST_REPLY * VAD_RATE / STEP_SAMPLES)
         )
         self._spotter = self._make_spotter()
         self._ears.add(self._spotter)
@@ -75,6 +76,8 @@ class StopWordConversation(Conversation):
             return
         self.machine.skip(self.machine.position + STEP_SAMPLES)
         kept = self.machine.position - round(KEPT * VAD_RATE)
+        if self._called is not None:
+            kept = min(kept, self._called.cut)
         self._capture.forget(self._in_capture(kept))
         state = self.machine.state.value if self.replies.busy else ASLEEP
         self._show(probability, loudness, state)

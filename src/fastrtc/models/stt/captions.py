@@ -77,7 +77,7 @@ class Phrases:
         """``every``: seconds of new speech after which the phrase that lasts is read anew."""
         self.waiting: deque[Phrase] = deque()
         self.newest: Phrase | None = None
-        self._every = round(every * RATE)
+        self._every = every * RATE
         self._vad = SileroStream()
         self._kept: Floats = np.zeros(0, np.float32)
         """From `_first` on: the phrase, or the margin before the next one."""
@@ -152,6 +152,8 @@ async def caption(
     """The `Transcript`s of a stream of sound; ``read`` is run by the shared recogniser pool."""
     if not every > 0:
         raise ValueError(f"expected every over 0 s, got {every}")
+    if isinstance(audio, tuple) and len(audio) == 2 and isinstance(audio[1], np.ndarray):
+        raise TypeError("expected an iterable of frames, each (rate, array), got a single frame")
     # The first caller of a process loads it.
     await readers.call(shared_net)
     phrases = Phrases(every)
@@ -175,6 +177,7 @@ async def caption(
         await listening
     finally:
         listening.cancel()
+        await asyncio.wait([listening])
 
 
 async def _text(phrase: Phrase, read: Callable[[Floats], str]) -> str:

@@ -68,7 +68,8 @@ BASE: Final = (
         "tokenizer.bin",
         241_639,
         "04670d78994d030185c3dd843c60591788fed0a56cc6750747bd326825f13ca9",
-        # The hub has this file for tiny only. The two give the same text; compared token by token.
+        # The hub has this file for tiny only. Token by token the two give the same text, but for a
+        # line separator.
         HubFile(
             _TINY_REPO,
             "model/tiny-en/quantized/tiny-en/tokenizer.bin",

@@ -42,7 +42,7 @@ def cut_pieces(
 
     Returns:
         First sample and last sample + 1 of each piece, in order, without overlap. None where
-        nothing is said. The last one may reach beyond the clip by less than `MARGIN`.
+        nothing is said. The last one may reach beyond the clip by its margin.
     """
     most, margin = round(LONGEST * rate) // step, round(MARGIN * rate) // step
     pause = round(LONG_PAUSE * rate) // step

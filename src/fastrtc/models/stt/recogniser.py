@@ -16,6 +16,7 @@ from fastrtc.models.stt.captions import Transcript, caption
 from fastrtc.models.stt.moonshine import RATE, Size, shared_moonshine
 from fastrtc.models.stt.pieces import cut_pieces
 from fastrtc.models.vad.silero import WINDOW, AudioChunk, Silero
+from fastrtc.threads import readers
 
 Audio = tuple[int, NDArray[Any]]
 """Rate in Hz, and samples as `as_mono` takes them."""
@@ -79,7 +80,7 @@ class MoonshineSTT:
 
     async def astt(self, audio: Audio) -> str:
         """The same on the event loop, which it does not block. Cancelling it saves the work."""
-        samples = as_mono(audio, RATE)
+        samples = await readers.call(as_mono, audio, RATE)
         pool = listening_pool()
         pieces = await pool.arun(partial(self._pieces, samples))
         texts = [await pool.arun(partial(self._read, piece)) for piece in pieces]
