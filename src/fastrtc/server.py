@@ -6,11 +6,11 @@ import contextlib
 import json
 import logging
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from fastapi import FastAPI, HTTPException, Response
+from fastapi import APIRouter, FastAPI, HTTPException, Response
 from fastapi.responses import StreamingResponse
 
 from fastrtc.stream import Stream
@@ -39,31 +39,40 @@ def make_app(stream: Stream) -> FastAPI:
     return app
 
 
-def add_page(app: FastAPI, stream: Stream, path: str = "") -> None:
+def add_page(
+    app: FastAPI,
+    stream: Stream,
+    path: str = "",
+    dependencies: Sequence[Any] | None = None,
+) -> None:
     """Serve the built-in page below a path, beside a stream that is mounted there.
+
+    ``dependencies``: FastAPI dependencies of its routes, such as authentication; give it those of
+    `Stream.mount`.
 
     The page also reads the call's `AdditionalOutputs`, from ``{path}/outputs``, once there are
     any. That answer lasts as long as the call, and uvicorn waits for it when it stops: a server
     of your own wants a ``timeout_graceful_shutdown``. `serve` ends the calls by itself.
     """
     path = path.rstrip("/")
+    router = APIRouter(dependencies=list(dependencies or ()), include_in_schema=False)
 
     def send(name: str) -> Response:
         # Browsers ask again each time, so that an update is seen.
         headers = {"Cache-Control": "no-cache"}
         return Response(FILES[name], media_type=TYPES[Path(name).suffix], headers=headers)
 
-    @app.get(f"{path}/", include_in_schema=False)
+    @router.get(f"{path}/")
     async def page() -> Response:
         return send("index.html")
 
-    @app.get(f"{path}/web/{{name}}", include_in_schema=False)
+    @router.get(f"{path}/web/{{name}}")
     async def file(name: str) -> Response:
         if name not in FILES:
             raise HTTPException(404)
         return send(name)
 
-    @app.get(f"{path}/outputs", include_in_schema=False)
+    @router.get(f"{path}/outputs")
     async def outputs(webrtc_id: str) -> Response:
         if webrtc_id not in stream.connections:
             raise HTTPException(404)
@@ -71,6 +80,8 @@ def add_page(app: FastAPI, stream: Stream, path: str = "") -> None:
         headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
         events = _events(stream, webrtc_id)
         return StreamingResponse(events, media_type="text/event-stream", headers=headers)
+
+    app.include_router(router)
 
 
 async def _events(stream: Stream, webrtc_id: str) -> AsyncIterator[str]:
@@ -102,8 +113,10 @@ def serve(stream: Stream, host: str, port: int, **options: Any) -> None:
 
         async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
             # Before uvicorn waits for the pages that read the outputs of their calls.
-            await stream.close()
-            await super().shutdown(sockets)
+            try:
+                await stream.close()
+            finally:
+                await super().shutdown(sockets)
 
     check_port(host, port)
     if host in LOOPBACK and stream.server_rtc_configuration is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
+import io
 import logging
 import threading
 from collections import deque
@@ -335,7 +336,8 @@ async def in_turn(values: AsyncIterable[T] | Iterable[T]) -> AsyncGenerator[T, N
         while (found := await readers.call(next, plain, _OVER)) is not _OVER:
             yield cast(T, found)
     finally:
-        if hasattr(plain, "close"):
+        # A file is its owner's to close.
+        if hasattr(plain, "close") and not isinstance(plain, io.IOBase):
             # What it does then may block, too.
             readers.submit(_close, plain)
 

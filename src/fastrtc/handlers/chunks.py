@@ -33,6 +33,11 @@ class Chunks:
         self._waiting: list[Any] = []
         self._busy = False
 
+    def begin(self) -> None:
+        """Forget what was heard, and what was made of it: a turn begins now."""
+        self._heard, self._count, self._waiting = [], 0, []
+        self._handler.state = self._handler.state.new()
+
     def hear(self, samples: Any) -> None:
         """Take mono samples, shape ``(n,)``."""
         self._heard.append(samples)

@@ -117,7 +117,7 @@ class Conversation:
         """See `Driver`."""
         pcm = self._ears.hear(pcm)
         self._capture.append(pcm)
-        if self._chunks is not None:
+        if self._chunks is not None and self._listening:
             self._chunks.hear(with_channels(pcm, 1)[0])
 
     def tick(self) -> None:
@@ -222,7 +222,7 @@ class Conversation:
     def _may_have_finished(self, event: Event) -> None:
         if self._endpoint is not None:
             self._endpoint.ask(self._question(event))
-        if self.handler.speculative and not self.handler.ends_turns_itself:
+        if self._speculates:
             start = self._in_capture(self._utterance_start(event))
             self.replies.ask_early(
                 self.handler.fn, lambda: self._capture.cut(start, self._capture.end)
@@ -289,6 +289,16 @@ class Conversation:
             self.host.send_message(create_message("send_input"))
 
     # Small things.
+
+    @property
+    def _listening(self) -> bool:
+        """Whether what the caller says may be a turn."""
+        return True
+
+    @property
+    def _speculates(self) -> bool:
+        """Whether replies are begun before it is sure that the caller has finished."""
+        return self.handler.speculative and not self.handler.ends_turns_itself
 
     @property
     def _look_back(self) -> int:

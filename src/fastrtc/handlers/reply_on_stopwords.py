@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -10,6 +11,8 @@ from fastrtc.models.stt.moonshine import shared_moonshine
 from fastrtc.models.stt.recogniser import STTModel
 from fastrtc.models.wake_words import WakeWords
 from fastrtc.turns.stop_words import StopWords
+
+logger = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     from fastrtc.handlers.driver import Driver, Host
@@ -67,7 +70,7 @@ class ReplyOnStopWords(ReplyOnPause):
             raise ValueError(f'expected spotting "auto", "text" or "sound", got {spotting!r}')
         if stt is not None and (isinstance(stt, type) or not isinstance(stt, STTModel)):
             raise TypeError(f"expected stt to be an object with a method stt, got {stt!r}")
-        if spotting == "sound" and (stt is not None or self._looks_itself):
+        if spotting == "sound" and (stt is not None or self.looks_itself):
             raise ValueError(
                 'spotting="sound" reads no text: leave out stt, and do not override '
                 "stop_word_detected"
@@ -76,19 +79,24 @@ class ReplyOnStopWords(ReplyOnPause):
             raise ValueError(f"expected listens_for over 0 s, got {listens_for}")
         self.stt = stt
         self.listens_for = listens_for
+        self.spotting = spotting
         by_sound = spotting == "sound"
-        if spotting == "auto" and stt is None and not self._looks_itself:
+        if spotting == "auto" and stt is None and not self.looks_itself:
             by_sound = WakeWords.know(stop_words)
         self.wake_words = WakeWords(stop_words) if by_sound else None
 
     def stop_word_detected(self, text: str) -> bool:
-        """Whether a stop word is in a text. Override it to look for something else."""
+        """Whether a stop word is in a text.
+
+        Override it to look for something else. It is then called on worker threads, and where
+        none of the stop words is in the text, what follows is the next thing that is said.
+        """
         return self.words.find(text) is not None
 
     def look(self, text: str) -> tuple[int, int] | None:
         """Where in a text a stop word begins and ends, in characters; None if there is none."""
         match = self.words.find(text)
-        if self._looks_itself:
+        if self.looks_itself:
             if not self.stop_word_detected(text):
                 return None
             if match is None:
@@ -96,11 +104,20 @@ class ReplyOnStopWords(ReplyOnPause):
         return None if match is None else (match.start, match.end)
 
     @property
-    def _looks_itself(self) -> bool:
+    def looks_itself(self) -> bool:
+        """Whether a subclass overrides `stop_word_detected`."""
         return type(self).stop_word_detected is not ReplyOnStopWords.stop_word_detected
 
     def _prepare(self, vad: VadSource, endpoint: EndpointSource) -> None:
         super()._prepare(vad, endpoint)
+        if self.wake_words is not None:
+            try:
+                self.wake_words.open().close()
+            except Exception:
+                if self.spotting == "sound":
+                    raise
+                logger.exception("Stop words cannot be known by their sound; they are read")
+                self.wake_words = None
         if self.wake_words is None and self.stt is None:
             shared_moonshine()
 

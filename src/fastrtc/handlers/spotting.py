@@ -21,7 +21,7 @@ from fastrtc.turns.stretches import LONGEST, RELEASE, Stretch, Stretches, word_e
 
 logger = logging.getLogger(__name__)
 
-TAPE_SECONDS: Final = 20.0
+TAPE_SECONDS: Final = 12.0
 """What is kept for the recogniser, should it be late."""
 WAITING: Final = 8
 """Stretches that wait for it, before the oldest is given up."""
@@ -68,6 +68,9 @@ class Spotter(Protocol):
     def skip(self) -> None:
         """Let a step pass in which nobody looks for a stop word."""
 
+    def forget(self) -> None:
+        """What was said until now has been heard by somebody else."""
+
     def close(self) -> None:
         """Find nothing more."""
 
@@ -82,7 +85,7 @@ class TextSpotter:
         self,
         host: Host,
         read: Callable[[Floats], Awaitable[str]],
-        look: Callable[[str], tuple[int, int] | None],
+        look: Callable[[str], Awaitable[tuple[int, int] | None]],
         found: Found,
         fail: Callable[[Exception], None],
     ) -> None:
@@ -128,8 +131,13 @@ class TextSpotter:
 
     def skip(self) -> None:
         """See `Spotter`."""
-        self._spotting = False
         self._stretches.skip()
+        self.forget()
+
+    def forget(self) -> None:
+        """See `Spotter`."""
+        self._spotting = False
+        self._stretches.forget()
         self._levels.clear()
         self._waiting.clear()
         self._before = None
@@ -158,15 +166,13 @@ class TextSpotter:
             )
         text = await self._read(samples[: stretch.end - start])
         logger.debug("call %s: waiting for a stop word: %r", self._host.context.webrtc_id, text)
-        # While it was read, somebody else may have begun to listen.
-        if self._closed or not self._spotting:
-            return
         before = ""
         if self._before is not None and stretch.start - self._before[1] <= SAME_BREATH:
             before = self._before[0] + " "
         self._before = (text, stretch.end)
-        end = self._end_of_word(before, text)
-        if end is None:
+        end = await self._end_of_word(before, text)
+        # Meanwhile somebody else may have begun to listen.
+        if end is None or self._closed or not self._spotting:
             return
         self._before = None
         rest = text[end:].lstrip(" ,.;:!?-\u2026")
@@ -177,10 +183,10 @@ class TextSpotter:
             rest = ""
         self._found(Spotted(cut, rest, stretch.end))
 
-    def _end_of_word(self, before: str, text: str) -> int | None:
+    async def _end_of_word(self, before: str, text: str) -> int | None:
         """Where in a text a stop word ends, of which a part may be in what was read before."""
         for lead in (before, "") if before else ("",):
-            place = self._look(lead + text)
+            place = await self._look(lead + text)
             if place is not None and place[1] > len(lead):
                 return place[1] - len(lead)
         return None
@@ -196,7 +202,7 @@ class SoundSpotter:
         self._found = found
         self._fail = fail
         self._position = 0
-        self._heard = self._closed = False
+        self._heard = self._sounding = self._closed = False
         self._since: int | None = None
         """Steps since a word was heard, while it is not known whether anything follows."""
         self._silent = 0
@@ -208,10 +214,14 @@ class SoundSpotter:
         if self._listener is None:
             return
         try:
-            # The network goes on while nobody asks, as its memory is of the last seconds.
-            self._heard = self._listener.hear(samples) or self._heard
+            # The network goes on while nobody asks, as its memory is of the last seconds. It
+            # hears a word for as long as that is in it.
+            sounding, before = self._listener.hear(samples), self._sounding
         except Exception as error:
             self._fail(error)
+            return
+        self._sounding = sounding
+        self._heard = self._heard or (sounding and not before)
 
     def step(self, probability: float, level: float) -> None:
         """See `Spotter`."""
@@ -232,6 +242,10 @@ class SoundSpotter:
     def skip(self) -> None:
         """See `Spotter`."""
         self._position += STEP_SAMPLES
+        self.forget()
+
+    def forget(self) -> None:
+        """See `Spotter`."""
         self._heard, self._since = False, None
 
     def close(self) -> None:

@@ -14,12 +14,12 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from fastrtc.audio.convert import Pcm, audio_to_int16
+from fastrtc.audio.convert import Pcm, audio_to_int16, with_channels
 from fastrtc.handlers.conversation import Conversation
 from fastrtc.handlers.driver import Host
 from fastrtc.handlers.ears import Loudness
 from fastrtc.handlers.reply_on_stopwords import ReplyOnStopWords
-from fastrtc.handlers.spotting import SoundSpotter, Spotted, Spotter, TextSpotter
+from fastrtc.handlers.spotting import TAPE_SECONDS, SoundSpotter, Spotted, Spotter, TextSpotter
 from fastrtc.messages import ASLEEP, AWAKE, create_message
 from fastrtc.models.end_of_turn.source import Question
 from fastrtc.models.inference import listening_pool
@@ -27,9 +27,10 @@ from fastrtc.models.stt.moonshine import shared_moonshine
 from fastrtc.turns.machine import Event, State, Told
 from fastrtc.turns.options import STEP_SAMPLES, VAD_RATE
 from fastrtc.turns.record import Heard
+from fastrtc.turns.stretches import LONGEST
 
-KEPT: Final = 15.0
-"""Seconds of sound that are kept while it sleeps: a stretch, and the time to read it."""
+KEPT: Final = TAPE_SECONDS + LONGEST * STEP_SAMPLES / VAD_RATE
+"""Seconds of sound that are kept while it sleeps: the time that reading may take, and a stretch."""
 LONGEST_REPLY: Final = 60.0
 """Seconds of what was said since a stop word over a reply that may not be interrupted."""
 
@@ -40,7 +41,7 @@ class StopWordConversation(Conversation):
     def __init__(self, handler: ReplyOnStopWords, host: Host) -> None:
         super().__init__(handler, host)
         self._stop_words = handler
-        self._awake = False
+        self._awake = self._catching_up = False
         self._said_at = 0
         """Where the newest stop word ended, or the caller's last voice since."""
         self._called: Spotted | None = None
@@ -87,10 +88,13 @@ class StopWordConversation(Conversation):
         self._spotter.step(probability, loudness.caller)
 
     def _spotted(self, spotted: Spotted) -> None:
-        self.host.send_message(create_message("stopword", ""))
         if self.replies.busy and not self.handler.can_interrupt:
-            self._called = spotted
+            # One request can wait: the first.
+            if self._called is None:
+                self._called = spotted
+                self.host.send_message(create_message("stopword", ""))
             return
+        self.host.send_message(create_message("stopword", ""))
         if self.replies.busy:
             self._act(self.machine.told(Told.REPLY_ENDED))
             self._interrupt()
@@ -106,17 +110,24 @@ class StopWordConversation(Conversation):
     def _wake(self, spotted: Spotted) -> None:
         """Listen, beginning with what was said since the stop word."""
         self._log(AWAKE)
+        self._spotter.forget()
         self._awake = True
-        self._said_until = self._said_at = spotted.cut
+        self._said_until, self._said_at = spotted.cut, self.machine.position
         self._read = (spotted.read_until, spotted.rest)
+        if self._chunks is not None:
+            self._chunks.begin()
+            said = self._capture.cut(self._in_capture(spotted.cut), self._capture.end)
+            self._chunks.hear(with_channels(said, 1)[0])
         count = max(0, self.machine.position - spotted.cut) // STEP_SAMPLES
         missed = list(self._steps)[len(self._steps) - min(count, len(self._steps)) :]
         self.machine.skip(self.machine.position - len(missed) * STEP_SAMPLES)
+        self._catching_up = True
         for probability, loudness in missed:
             if self._awake:
                 self._listen(probability, loudness)
             else:
                 self.machine.skip(self.machine.position + STEP_SAMPLES)
+        self._catching_up = False
 
     def _doze(self) -> None:
         """Sleep where nothing follows the stop word."""
@@ -144,7 +155,8 @@ class StopWordConversation(Conversation):
 
     def _question(self, event: Event) -> Question:
         question = super()._question(event)
-        if self._read is not None and event.voice_end <= self._read[0]:
+        ours = self._reader is self._endpoint and self._stop_words.stt is None
+        if ours and self._read is not None and event.voice_end <= self._read[0]:
             # It has been read already, with the stop word.
             self._known = (question.ticket, self._read[1])
             return Question(question.ticket, question.start, words=False)
@@ -152,16 +164,35 @@ class StopWordConversation(Conversation):
 
     # Small things.
 
+    @property
+    def _listening(self) -> bool:
+        return self._awake
+
+    @property
+    def _speculates(self) -> bool:
+        # What is heard in a moment may be far behind the end of the turn.
+        return super()._speculates and not self._catching_up
+
     def _make_spotter(self) -> Spotter:
         fail = self._complain_of("looking for a stop word")
         if self._stop_words.wake_words is not None:
             return SoundSpotter(self.host, self._stop_words.wake_words, self._spotted, fail)
-        return TextSpotter(self.host, self._words, self._stop_words.look, self._spotted, fail)
+        return TextSpotter(self.host, self._words, self._look, self._spotted, fail)
+
+    async def _look(self, text: str) -> tuple[int, int] | None:
+        if self._stop_words.looks_itself:
+            return await self.host.workers.call(self._stop_words.look, text)
+        return self._stop_words.look(text)
 
     async def _words(self, samples: NDArray[np.float32]) -> str:
         """The words of a stretch, read off the event loop."""
         model = self._stop_words.stt
         if model is None:
-            return await listening_pool().arun(lambda: shared_moonshine().transcribe(samples))
+            job = partial(_read, samples)
+            return await listening_pool().arun(job, urgent=True)
         pcm = audio_to_int16(samples)[None]
         return str(await self.host.workers.call(partial(model.stt, (VAD_RATE, pcm))))
+
+
+def _read(samples: NDArray[np.float32]) -> str:
+    return shared_moonshine().transcribe(samples)

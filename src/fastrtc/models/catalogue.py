@@ -6,7 +6,7 @@ from typing import Final
 
 from fastrtc.models.end_of_turn.smart_turn import SMART_TURN
 from fastrtc.models.stt.moonshine_weights import BASE, TINY
-from fastrtc.models.tts.kokoro_weights import KOKORO, VOICES
+from fastrtc.models.tts.kokoro_weights import KOKORO, SPARE_VOICES, VOICES
 from fastrtc.models.vad.silero import WEIGHTS as SILERO
 from fastrtc.models.weights import Weights
 
@@ -17,4 +17,5 @@ CATALOGUE: Final[dict[str, tuple[Weights, ...]]] = {
     "moonshine/base": BASE,
     "kokoro": (KOKORO, VOICES["af_heart"]),
     "kokoro/voices": tuple(VOICES.values()),
+    "kokoro/spare-voices": (SPARE_VOICES,),
 }

@@ -25,6 +25,8 @@ NPM_OPTIONS: Final = (
     "--fetch-retries=1",
     "--fetch-retry-mintimeout=500",
 )
+READABLE: Final = 0o666
+"""What files may be used for, as far as the umask lets them."""
 PLAIN_NAME: Final = re.compile(r"\w[\w.-]*")
 """Names from a tarball that are files of the folder they are put into, on every system."""
 
@@ -213,5 +215,18 @@ def _pack(npm: str, package: str, folder: str) -> Path:
 def _put(data: bytes, place: Path) -> None:
     """Write a file that nobody ever sees half."""
     with tempfile.NamedTemporaryFile(dir=place.parent, prefix=".", delete=False) as half:
-        half.write(data)
-    os.replace(half.name, place)
+        try:
+            half.write(data)
+            half.close()
+            # As files are made here otherwise; a temporary one is for its maker alone.
+            os.chmod(half.name, READABLE & ~_umask())
+            os.replace(half.name, place)
+        except BaseException:
+            os.unlink(half.name)
+            raise
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -14,12 +14,17 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from functools import cache
+from pathlib import Path
 from typing import Any, Final, TypeVar
+
+from fastrtc.threads import contained
 
 T = TypeVar("T")
 
 LONGEST_QUEUE: Final = 64
 """Jobs that wait, before another one is refused: some 3 s of recognition on two cores."""
+CLAUSES_A_THREAD: Final = 8
+"""First clauses that wait for a thread that speaks: some 5 s."""
 SPEAKING_CORES: Final = 2
 """Cores that the synthesis of one clause keeps busy."""
 
@@ -35,7 +40,11 @@ class InferencePool:
     """Threads that run models, with a bounded queue before them."""
 
     def __init__(
-        self, name: str, threads: int | None = None, longest_queue: int = LONGEST_QUEUE
+        self,
+        name: str,
+        threads: int | None = None,
+        longest_queue: int = LONGEST_QUEUE,
+        longest_urgent: int | None = None,
     ) -> None:
         """Set up; threads begin when there is work.
 
@@ -43,10 +52,12 @@ class InferencePool:
             name: of the threads.
             threads: how many jobs run at once; by default one for each core.
             longest_queue: how many may wait.
+            longest_urgent: how many urgent ones of them; by default all.
         """
         self.name = name
         self.threads = threads or cores()
         self.longest_queue = longest_queue
+        self.longest_urgent = longest_urgent or longest_queue
         self._urgent: deque[_Job] = deque()
         self._others: deque[_Job] = deque()
         self._changed = threading.Condition()
@@ -76,19 +87,19 @@ class InferencePool:
         """
         future: Future[T] = Future()
         with self._changed:
-            if self.waiting >= self.longest_queue:
+            if self._is_full(urgent=urgent):
                 self._forget_cancelled()
-            if self.waiting >= self.longest_queue:
+            if self._is_full(urgent=urgent):
                 raise ModelBusy(
-                    f"{self.waiting} callers wait for a model of this process already, "
+                    f"{self.waiting} jobs wait for the models of this process already, "
                     "which is as many as may. Ask again in a moment."
                 )
+            if self._idle <= self.waiting and self._made < self.threads:
+                name = f"fastrtc-{self.name}-{self._made + 1}"
+                threading.Thread(target=self._work, name=name, daemon=True).start()
+                self._made += 1
             (self._urgent if urgent else self._others).append((future, job))
             self._unfinished += 1
-            if self._idle < self.waiting and self._made < self.threads:
-                self._made += 1
-                name = f"fastrtc-{self.name}-{self._made}"
-                threading.Thread(target=self._work, name=name, daemon=True).start()
             self._changed.notify()
         return future
 
@@ -109,6 +120,10 @@ class InferencePool:
         """The same without blocking the event loop; cancelling it takes it from the queue."""
         return await asyncio.wrap_future(self.submit(job, urgent=urgent))
 
+    def _is_full(self, *, urgent: bool) -> bool:
+        too_urgent = urgent and len(self._urgent) >= self.longest_urgent
+        return too_urgent or self.waiting >= self.longest_queue
+
     def _forget_cancelled(self) -> None:
         for jobs in (self._urgent, self._others):
             kept = [entry for entry in jobs if not entry[0].cancelled()]
@@ -128,7 +143,7 @@ class InferencePool:
                 try:
                     result = job()
                 except BaseException as error:
-                    future.set_exception(error)
+                    future.set_exception(contained(error))
                 else:
                     future.set_result(result)
             # A result must not be kept until the next job comes.
@@ -144,9 +159,20 @@ _here = threading.local()
 
 def cores() -> int:
     """How many cores this process may use."""
+    count = os.cpu_count() or 1
     if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+        count = len(os.sched_getaffinity(0))
+    return max(1, min(count, _quota()))
+
+
+def _quota() -> int:
+    """How many cores a container may use, or a large number."""
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        return int(quota) // int(period)
+    except (OSError, ValueError):
+        # There is none: the file is missing, or says "max".
+        return 1_000
 
 
 @cache
@@ -160,9 +186,21 @@ def speaking_pool() -> InferencePool:
     """Where replies are spoken. A clause takes a second or more, so it has threads of its own, and
     whoever is to be recognised does not stand behind it.
     """
-    return InferencePool("speaker", threads=max(1, cores() // SPEAKING_CORES))
+    threads = max(1, cores() // SPEAKING_CORES)
+    # Who was let in with a first clause is not refused in the middle of a reply.
+    return InferencePool("speaker", threads, longest_urgent=CLAUSES_A_THREAD * threads)
 
 
 def settled() -> bool:
     """Whether no model of this process has anything to do: what virtual time waits for."""
     return listening_pool().settled and speaking_pool().settled
+
+
+def _begin_anew() -> None:
+    """A forked process has none of the threads."""
+    listening_pool.cache_clear()
+    speaking_pool.cache_clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_anew)

@@ -230,7 +230,7 @@ def _in_package(package: str, path: str) -> Path | None:
 
 def _models_folder() -> str | None:
     """The folder that ``FASTRTC_MODELS`` names."""
-    folder = os.environ.get("FASTRTC_MODELS")
+    folder = os.path.expanduser(os.environ.get("FASTRTC_MODELS", ""))
     if folder and not os.path.isdir(folder):
         _warn_of(folder)
     return folder or None

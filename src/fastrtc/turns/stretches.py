@@ -80,6 +80,10 @@ class Stretches:
     def skip(self) -> None:
         """Let a step pass that is not to be read; a stretch that lasts is forgotten."""
         self.position += STEP_SAMPLES
+        self.forget()
+
+    def forget(self) -> None:
+        """What was said until now is not to be read."""
         self._free = self.position
         self._run, self._voiced, self._silent = [], 0, 0
 

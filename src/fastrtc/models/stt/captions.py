@@ -35,6 +35,8 @@ SOFT: Final = 0.7
 """Probability under which a step of a long phrase is a soft spot."""
 AT_ONCE: Final = 0.1
 """Seconds of sound that are judged in one step."""
+BUSY_SECONDS: Final = 0.2
+"""Until a recogniser that was too busy is asked again."""
 PHRASES_KEPT: Final = 20
 """Phrases that may wait for the recogniser, before no more sound is taken."""
 
@@ -150,13 +152,12 @@ async def caption(
     every: float,
 ) -> AsyncGenerator[Transcript, None]:
     """The `Transcript`s of a stream of sound; ``read`` is run by the shared recogniser pool."""
-    if not every > 0:
-        raise ValueError(f"expected every over 0 s, got {every}")
     if isinstance(audio, tuple) and len(audio) == 2 and isinstance(audio[1], np.ndarray):
         raise TypeError("expected an iterable of frames, each (rate, array), got a single frame")
     # The first caller of a process loads it.
     await readers.call(shared_net)
     phrases = Phrases(every)
+    shown = False
     news, room = asyncio.Event(), asyncio.Event()
     listening = asyncio.ensure_future(_listen(audio, phrases, news, room))
     listening.add_done_callback(lambda task: news.set())
@@ -171,7 +172,9 @@ async def caption(
                 if not phrase.final:
                     phrases.newest = None
                 text = await _text(phrase, read)
-                if text and (phrase.final or not phrases.waiting):
+                # An empty final text takes back what was shown of the phrase.
+                if (text and not phrases.waiting) or (phrase.final and (text or shown)):
+                    shown = not phrase.final
                     start, end = phrase.start, phrase.start + len(phrase.samples)
                     yield Transcript(text, phrase.final, start / RATE, end / RATE)
         await listening
@@ -181,13 +184,15 @@ async def caption(
 
 
 async def _text(phrase: Phrase, read: Callable[[Floats], str]) -> str:
-    try:
-        return await listening_pool().arun(partial(read, phrase.samples))
-    except ModelBusy:
-        if phrase.final:
-            raise
-        # The next reading has all the words of this one.
-        return ""
+    while True:
+        try:
+            return await listening_pool().arun(partial(read, phrase.samples), urgent=phrase.final)
+        except ModelBusy:
+            if not phrase.final:
+                # The next reading has all the words of this one.
+                return ""
+            # No more sound is taken while many phrases wait, so nothing grows meanwhile.
+            await asyncio.sleep(BUSY_SECONDS)
 
 
 async def _listen(

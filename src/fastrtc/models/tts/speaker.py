@@ -13,6 +13,7 @@ from fastrtc.models.tts.kokoro import RATE, shared_kokoro
 from fastrtc.models.tts.kokoro_weights import VOICES
 from fastrtc.models.tts.talk import Floats
 from fastrtc.models.tts.voice import ClauseVoice, Part
+from fastrtc.threads import readers
 
 if TYPE_CHECKING:
     from fastrtc.models.tts.cartesia import CartesiaTTSModel
@@ -74,11 +75,15 @@ class KokoroTTSModel(ClauseVoice[KokoroTTSOptions]):
     def _parts(
         self, words: str, options: KokoroTTSOptions, *, urgent: bool
     ) -> Generator[Part, None, None]:
+        # A download must not keep the threads that speak for others.
+        self._net.voice(options.voice)
         yield speaking_pool().run(self._job(words, options), urgent=urgent), True
 
     async def _aparts(
         self, words: str, options: KokoroTTSOptions, *, urgent: bool
     ) -> AsyncGenerator[Part, None]:
+        if not self._net.has_voice(options.voice):
+            await readers.call(self._net.voice, options.voice)
         yield await speaking_pool().arun(self._job(words, options), urgent=urgent), True
 
     def _job(self, words: str, options: KokoroTTSOptions) -> partial[Floats]:

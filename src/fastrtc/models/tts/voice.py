@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterable, Generator, Iterable
 from contextlib import aclosing, closing
@@ -118,7 +119,7 @@ class ClauseVoice(ABC, Generic[Options]):
             talk.finish()
             yield from self._chunks(talk, options)
         finally:
-            if hasattr(source, "close"):
+            if hasattr(source, "close") and not isinstance(source, io.IOBase):
                 # Who makes the text need not make the rest of it.
                 source.close()
 
