@@ -127,7 +127,7 @@ def test_who_would_wait_behind_too_many_is_refused(pool: InferencePool) -> None:
     with held(pool):
         pool.submit(lambda: None)
         pool.submit(lambda: None)
-        with pytest.raises(ModelBusy, match="2 callers wait"):
+        with pytest.raises(ModelBusy, match="2 jobs wait"):
             pool.submit(lambda: None)
         assert pool.waiting == 2
 
