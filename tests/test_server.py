@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI, HTTPException
 
 from fastrtc import AdditionalOutputs, ReplyOnPause, Stream, StreamHandler
 from fastrtc.cli import load_stream
@@ -94,6 +94,19 @@ async def test_the_page_and_its_files_are_served_below_its_path(stream: Stream, 
         ):
             assert (await http.get(f"{path}/web/{name}")).status_code == 200
         assert (await http.get(f"{path}/web/server.py")).status_code == 404
+
+
+async def test_who_may_not_use_the_stream_gets_nothing_of_its_page(stream: Stream) -> None:
+    def refuse() -> None:
+        raise HTTPException(401)
+
+    app = FastAPI()
+    add_page(app, stream, dependencies=[Depends(refuse)])
+    stream.admit("a")
+    async with serving(app) as http:
+        for path in ("/", "/web/page.js", "/outputs?webrtc_id=a"):
+            assert (await http.get(path)).status_code == 401
+    await stream.close()
 
 
 @contextlib.asynccontextmanager

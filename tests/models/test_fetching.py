@@ -12,6 +12,8 @@ import logging
 import os
 import pty
 import random
+import resource
+import stat
 import struct
 import subprocess
 import sys
@@ -444,3 +446,58 @@ def test_the_log_says_when_npm_begins_and_ends(
     first, second = [record.getMessage() for record in caplog.records]
     assert first == "Downloading a-package@1 with npm."
     assert second.startswith("Downloaded a-package@1 in")
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o027, 0o640), (0o077, 0o600)])
+def test_what_npm_has_may_be_read_by_whom_the_umask_lets(
+    umask: int, mode: int, npm: Path, tmp_path: Path
+) -> None:
+    put_packing_npm(npm, tarball(TWO_VOICES))
+    before = os.umask(umask)
+    try:
+        ONE.download(tmp_path / "kept/one.bin")
+    finally:
+        os.umask(before)
+    for place in (tmp_path / "kept").iterdir():
+        assert stat.S_IMODE(place.stat().st_mode) == mode
+
+
+def test_a_file_that_cannot_take_its_place_leaves_nothing_half_done(
+    npm: Path, tmp_path: Path
+) -> None:
+    put_packing_npm(npm, tarball(TWO_VOICES))
+    (tmp_path / "kept/one.bin").mkdir(parents=True)
+    with pytest.raises(NotServed, match="failed"):
+        ONE.download(tmp_path / "kept/one.bin")
+    assert [place.name for place in (tmp_path / "kept").iterdir()] == ["one.bin"]
+
+
+def test_a_file_for_which_there_is_no_room_leaves_nothing_half_done(
+    npm: Path, tmp_path: Path
+) -> None:
+    # The tarball is small, and what is in it is not.
+    put_packing_npm(npm, tarball({"package/voices/one.bin": bytes(BIG)}))
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (BIG // 2, limits[1]))
+    try:
+        with pytest.raises(NotServed, match="failed"):
+            ONE.download(tmp_path / "kept/one.bin")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert list((tmp_path / "kept").iterdir()) == []
+
+
+# The user's own folder
+
+
+def test_the_folder_of_models_may_be_named_from_home_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("FASTRTC_MODELS", "~/models")
+    place = tmp_path / "models/model.onnx"
+    place.parent.mkdir()
+    place.write_bytes(GENUINE)
+    weights = Weights("model.onnx", hashlib.sha256(GENUINE).hexdigest(), len(GENUINE))
+    assert weights.find() == [place]
+    assert weights.read() == GENUINE

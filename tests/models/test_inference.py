@@ -1,9 +1,13 @@
 import asyncio
 import gc
 import os
+import subprocess
+import sys
 import threading
 import weakref
+from collections.abc import AsyncIterator
 from concurrent.futures import CancelledError
+from contextlib import aclosing
 from typing import Any
 
 import pytest
@@ -12,12 +16,19 @@ from hypothesis import strategies as st
 
 from fastrtc.models import inference
 from fastrtc.models.inference import (
+    CLAUSES_A_THREAD,
+    LONGEST_QUEUE,
     InferencePool,
     ModelBusy,
     cores,
     listening_pool,
     speaking_pool,
 )
+from fastrtc.models.stt import captions, recogniser
+from fastrtc.models.stt.captions import caption
+from fastrtc.models.stt.recogniser import MoonshineSTT, get_stt_model
+from fastrtc.models.vad.silero import Silero
+from tests.conftest import Sound, silence
 from tests.models.pools import PATIENCE, held, until, until_on_loop
 
 
@@ -120,6 +131,69 @@ def test_urgent_jobs_pass_the_others_and_else_the_first_to_come_is_the_first(
     assert ran == sorted(range(len(urgent)), key=lambda number: not urgent[number])
 
 
+# Captions and clips
+
+
+async def said(phrase: Sound, pause: asyncio.Event) -> AsyncIterator[Sound]:
+    """A phrase that lasts until it may end."""
+    yield phrase
+    await pause.wait()
+    yield silence(2.0)
+
+
+@pytest.mark.parametrize("blocking", [True, False])
+async def test_a_clip_passes_captions_that_will_be_read_again(
+    blocking: bool, phrase: Sound, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool = InferencePool("test", threads=1)
+    ran: list[str] = []
+
+    def cut(vad: Silero, samples: Any) -> Any:
+        ran.append("cut")
+        return probabilities(vad, samples)
+
+    def read(stt: MoonshineSTT, samples: Any) -> str:
+        ran.append("read")
+        return ""
+
+    def read_caption(samples: Any) -> str:
+        # The clip is to be read, too, which is asked for when it has been cut.
+        until(lambda: "read" in ran or pool.waiting == 2)
+        ran.append("caption")
+        return "so far"
+
+    probabilities = Silero.probabilities
+    stt = get_stt_model()
+    for module in (captions, recogniser):
+        monkeypatch.setattr(module, "listening_pool", lambda: pool)
+    monkeypatch.setattr(Silero, "probabilities", cut)
+    monkeypatch.setattr(MoonshineSTT, "_read", read)
+    async with (
+        aclosing(caption(said(phrase, asyncio.Event()), read_caption, 0.6)) as one,
+        aclosing(caption(said(phrase, asyncio.Event()), read_caption, 0.6)) as other,
+    ):
+        with held(pool):
+            partial = [asyncio.ensure_future(anext(stream)) for stream in (one, other)]
+            await until_on_loop(lambda: pool.waiting == 2)
+            clip = asyncio.to_thread(stt.stt, phrase) if blocking else stt.astt(phrase)
+            words = asyncio.ensure_future(clip)
+            await until_on_loop(lambda: pool.waiting == 3)
+        assert await words == ""
+        assert not any([(await transcript).final for transcript in partial])
+    assert ran[0] == "cut"
+    assert ran.index("read") < len(ran) - 1
+
+
+async def test_a_caption_that_comes_to_nothing_is_taken_back(phrase: Sound) -> None:
+    texts = iter(["hm", ""])
+    pause = asyncio.Event()
+    found = []
+    async for transcript in caption(said(phrase, pause), lambda samples: next(texts, ""), 0.6):
+        found.append((transcript.text, transcript.final))
+        pause.set()
+    assert found == [("hm", False), ("", True)]
+
+
 # The bound
 
 
@@ -173,6 +247,21 @@ async def test_a_caller_on_the_loop_is_refused_at_once(pool: InferencePool) -> N
         pool.submit(lambda: None)
         with pytest.raises(ModelBusy):
             await pool.arun(lambda: None)
+
+
+def test_a_reply_is_refused_at_its_beginning_and_never_in_its_middle() -> None:
+    pool = speaking_pool()
+    until(lambda: pool.settled)
+    with held(pool):
+        for _ in range(CLAUSES_A_THREAD * pool.threads):
+            pool.submit(lambda: None, urgent=True)
+        with pytest.raises(ModelBusy):
+            pool.submit(lambda: None, urgent=True)
+        while pool.waiting < LONGEST_QUEUE:
+            pool.submit(lambda: None)
+        with pytest.raises(ModelBusy):
+            pool.submit(lambda: None)
+    until(lambda: pool.settled)
 
 
 # Cancelling
@@ -368,3 +457,42 @@ def test_what_a_job_worked_on_does_not_live_on_in_the_pool(pool: InferencePool) 
     until(lambda: pool.settled)
     gc.collect()
     assert kept() is None
+
+
+# Where the system is short of something
+
+
+def test_a_thread_that_cannot_begin_loses_no_later_job(
+    pool: InferencePool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as short:
+        short.setattr(threading.Thread, "start", fail)
+        with pytest.raises(RuntimeError, match="can't start new thread"):
+            pool.submit(lambda: "refused")
+    assert pool.settled
+    assert pool.submit(lambda: "later").result(PATIENCE) == "later"
+
+
+FORK = """
+import os, signal, sys
+from fastrtc.models.inference import listening_pool, speaking_pool
+
+pools = listening_pool, speaking_pool
+assert [pool().run(os.getpid) for pool in pools] == [os.getpid()] * 2
+child = os.fork()
+if not child:
+    signal.alarm(20)
+    right = [pool().run(os.getpid) for pool in pools] == [os.getpid()] * 2
+    os._exit(0 if right else 1)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no such processes")
+def test_a_process_that_was_forked_has_pools_of_its_own() -> None:
+    # Python 3.12 warns of it, as other threads might hold locks.
+    command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", FORK]
+    assert subprocess.run(command, timeout=60, check=False).returncode == 0
