@@ -1,4 +1,4 @@
-"""Stop words where a line has been wrong before: late, over a reply, or with the user's own code."""
+"""Stop words that are easily missed or found twice: late, over a reply, by code of the user's."""
 
 from __future__ import annotations
 

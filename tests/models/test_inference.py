@@ -134,6 +134,11 @@ def test_urgent_jobs_pass_the_others_and_else_the_first_to_come_is_the_first(
 # Captions and clips
 
 
+@pytest.fixture(scope="module")
+def stt() -> MoonshineSTT:
+    return get_stt_model()
+
+
 async def said(phrase: Sound, pause: asyncio.Event) -> AsyncIterator[Sound]:
     """A phrase that lasts until it may end."""
     yield phrase
@@ -143,7 +148,7 @@ async def said(phrase: Sound, pause: asyncio.Event) -> AsyncIterator[Sound]:
 
 @pytest.mark.parametrize("blocking", [True, False])
 async def test_a_clip_passes_captions_that_will_be_read_again(
-    blocking: bool, phrase: Sound, monkeypatch: pytest.MonkeyPatch
+    blocking: bool, stt: MoonshineSTT, phrase: Sound, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pool = InferencePool("test", threads=1)
     ran: list[str] = []
@@ -152,7 +157,7 @@ async def test_a_clip_passes_captions_that_will_be_read_again(
         ran.append("cut")
         return probabilities(vad, samples)
 
-    def read(stt: MoonshineSTT, samples: Any) -> str:
+    def read(model: MoonshineSTT, samples: Any) -> str:
         ran.append("read")
         return ""
 
@@ -163,7 +168,6 @@ async def test_a_clip_passes_captions_that_will_be_read_again(
         return "so far"
 
     probabilities = Silero.probabilities
-    stt = get_stt_model()
     for module in (captions, recogniser):
         monkeypatch.setattr(module, "listening_pool", lambda: pool)
     monkeypatch.setattr(Silero, "probabilities", cut)
