@@ -448,7 +448,9 @@ def test_the_log_says_when_npm_begins_and_ends(
     assert second.startswith("Downloaded a-package@1 in")
 
 
-@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o027, 0o640), (0o077, 0o600)])
+@pytest.mark.parametrize(
+    ("umask", "mode"), [(0o022, 0o644), (0o027, 0o640), (0o077, 0o600)], ids=oct
+)
 def test_what_npm_has_may_be_read_by_whom_the_umask_lets(
     umask: int, mode: int, npm: Path, tmp_path: Path
 ) -> None:

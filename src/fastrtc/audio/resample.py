@@ -22,11 +22,7 @@ class StreamResampler:
         self.rate_in = rate_in
         self.rate_out = rate_out
         self.channels = channels
-        self._soxr = (
-            None
-            if rate_in == rate_out
-            else soxr.ResampleStream(rate_in, rate_out, channels, dtype="int16", vr=True)
-        )
+        self._soxr = None if rate_in == rate_out else _open(rate_in, rate_out, channels)
 
     def process(self, pcm: Pcm, *, last: bool = False) -> Pcm:
         """Convert a chunk of shape ``(channels, n)``; ``last`` also gives the filter's tail.
@@ -46,3 +42,11 @@ class StreamResampler:
     def flush(self) -> Pcm:
         """The last samples of the stream; shape ``(channels, n)``."""
         return self.process(np.zeros((self.channels, 0), np.int16), last=True)
+
+
+def _open(rate_in: int, rate_out: int, channels: int) -> soxr.ResampleStream:
+    try:
+        return soxr.ResampleStream(rate_in, rate_out, channels, dtype="int16", vr=True)
+    except TypeError:
+        # Before soxr 1.1, which other packages may hold back, there is the fixed-rate filter only.
+        return soxr.ResampleStream(rate_in, rate_out, channels, dtype="int16")

@@ -90,6 +90,8 @@ class Weights:
             WeightsError: it cannot be had, or a folder of the user's has other bytes. The text
                 names the ways out.
         """
+        if folder is not None and not Path(folder).expanduser().is_dir():
+            raise WeightsError(f"expected a folder of weights, and {folder} is none")
         data, damaged = self._read_here(folder)
         return self._download(damaged) if data is None else data
 
@@ -128,7 +130,7 @@ class Weights:
     def _places(self, folder: str | Path | None) -> Iterator[tuple[list[Path], bool]]:
         """Files that should be it, and whether they are in a folder that the user named."""
         for named in (folder, _models_folder()):
-            if named is not None and (file := Path(named) / self.name).is_file():
+            if named is not None and (file := Path(named).expanduser() / self.name).is_file():
                 yield [file], True
         if self.packaged is not None and (parts := self.packaged.files()):
             yield parts, False

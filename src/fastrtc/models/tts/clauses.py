@@ -5,8 +5,9 @@ the sound begins and whether it ever stops in between:
 
 1. The first clause is short (its first comma, else about 35 characters), as nothing is heard
    before all of it is made.
-2. A later one may be about twice as long as all that went before it, since it is made while that
-   is heard. From then on a clause is a sentence, or part of one that is longer than 60 characters.
+2. A later one may be as long as all that went before it, since it is made while that is heard, and
+   takes more than half as long to make on a busy machine. From then on a clause is a sentence, or
+   part of one that is longer than 60 characters.
 3. A clause is whole when its mark has come and what tells that mark from others: the blank behind
    "3." that "3.14" has not, the small letter behind "etc.". Nothing waits for more than that.
 4. Where a text is cut depends on the text, never on the pieces it came in: a place is judged only
@@ -321,7 +322,7 @@ def _steps(early: bool, said: int) -> tuple[tuple[int, bool], ...]:
     """The lengths at which a clause is cut without a mark, and whether before small words only."""
     if early:
         return (EARLY, True), (EARLY_LONGEST, False), (LONGEST_WORD, False)
-    return (min(LONGEST, 2 * said), False), (LONGEST_WORD, False)
+    return (min(LONGEST, max(FULL, said)), False), (LONGEST_WORD, False)
 
 
 def _best_place(text: str, lead: int, begin: int, limit: int, small_words: bool) -> int:

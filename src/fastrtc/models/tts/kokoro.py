@@ -157,7 +157,7 @@ def trimmed(sound: Floats) -> Floats:
     if not len(loud):
         return np.zeros(0, np.float32)
     begin = max(0, int(loud[0]) - round(LEAD_IN * RATE))
-    kept: Floats = sound[begin : int(loud[-1]) + round(TAIL * RATE)].copy()
+    kept: Floats = sound[begin : int(loud[-1]) + round(TAIL * RATE)].clip(-1, 1)
     length = min(round(FADE * RATE), len(kept))
     ramp = np.linspace(0, 1, length, dtype=np.float32)
     kept[:length] *= ramp

@@ -38,8 +38,8 @@ class KokoroTTSOptions:
     def __post_init__(self) -> None:
         if self.voice not in VOICES:
             raise ValueError(f"expected one of the voices {', '.join(VOICES)}, got {self.voice!r}")
-        if not 0.5 <= self.speed <= 2:
-            raise ValueError(f"expected a speed of 0.5 to 2, got {self.speed}")
+        if not isinstance(self.speed, (int, float)) or not 0.5 <= self.speed <= 2:
+            raise ValueError(f"expected a speed of 0.5 to 2, got {self.speed!r}")
 
 
 class KokoroTTSModel(ClauseVoice[KokoroTTSOptions]):
