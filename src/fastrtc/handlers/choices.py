@@ -52,12 +52,7 @@ def make_policy(handler: ReplyOnPause) -> TurnPolicy:
 
 def asks_shared_models(handler: ReplyOnPause) -> bool:
     """Whether the models that all calls share are to tell that a caller has finished."""
-    return (
-        handler.endpointing == "auto"
-        and handler.given_algo_options is None
-        and handler.given_model is None
-        and not handler.ends_turns_itself
-    )
+    return handler.endpointing == "auto" and not _asks_none(handler)
 
 
 def choose_endpoint(
@@ -68,17 +63,8 @@ def choose_endpoint(
     The log says once what was chosen. ``run`` asks a model of the user's.
     """
     asked = handler.endpointing
-    if handler.given_algo_options is not None:
-        _say("Turns end as algo_options say, which were set; no model is asked")
-        return None
-    if handler.given_model is not None:
-        _say("Turns end by the voice detector that was given; no other model is asked")
-        return None
-    if handler.ends_turns_itself:
-        _say("Turns end when determine_pause says so, which was overridden; no model is asked")
-        return None
-    if asked == "vad":
-        _say("Turns end by silence alone, as endpointing is 'vad'")
+    if why := _asks_none(handler):
+        _say(why)
         return None
     if not isinstance(asked, str):
         _say(f"Turns end by silence and {type(asked).__name__}")
@@ -99,6 +85,19 @@ def choose_endpoint(
     else:
         _warn(f"Turns end by silence and Smart Turn; words are not read. {INSTALL}")
     return shared
+
+
+def _asks_none(handler: ReplyOnPause) -> str:
+    """Why no model is asked whether the caller has finished; empty where one is."""
+    if handler.given_algo_options is not None:
+        return "Turns end as algo_options say, which were set; no model is asked"
+    if handler.given_model is not None:
+        return "Turns end by the voice detector that was given; no other model is asked"
+    if handler.ends_turns_itself:
+        return "Turns end when determine_pause says so, which was overridden; no model is asked"
+    if handler.endpointing == "vad":
+        return "Turns end by silence alone, as endpointing is 'vad'"
+    return ""
 
 
 def choose_canceller(handler: ReplyOnPause) -> EchoCanceller | None:

@@ -8,7 +8,7 @@ import threading
 from collections import defaultdict
 from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -175,7 +175,7 @@ def shared_kokoro(folder: str | Path | None = None) -> KokoroNet:
 
 
 @cache
-def _loaded(folder: Any) -> KokoroNet:
+def _loaded(folder: str | Path | None) -> KokoroNet:
     net = KokoroNet(folder)
     # The first run is the slowest.
     net.say("Hello.", "af_heart")
