@@ -16,7 +16,7 @@ import numpy as np
 from fastrtc.audio.playout import Playout
 from fastrtc.audio.resample import StreamResampler
 from fastrtc.models.vad.silero import CONTEXT, WINDOW, shared_net
-from fastrtc.transports.webrtc.opus import OpusDecoder, OpusEncoder
+from fastrtc.transports.opus import OpusDecoder, OpusEncoder
 from fastrtc.turns.machine import TurnMachine
 
 RANDOM = np.random.default_rng(1)

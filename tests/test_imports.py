@@ -21,6 +21,7 @@ ROOMS = [
     "context",
     "errors",
     "clock",
+    "web_service",
     "turn_servers",
     "models",
     "handlers",

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from fastrtc import turn_servers
+from fastrtc import turn_servers, web_service
 
 Ask = Callable[..., dict[str, Any]]
 SERVERS = [{"urls": ["turn:a"], "username": "u"}, {"url": "turn:b", "urls": "turn:b"}]
@@ -193,7 +193,7 @@ def test_a_service_that_is_gone_is_a_runtime_error(ask: Ask, remote: Remote) -> 
 def test_a_service_that_hangs_is_a_runtime_error_in_time(
     ask: Ask, remote: Remote, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(turn_servers, "_TIMEOUT", 0.1)
+    monkeypatch.setattr(web_service, "TIMEOUT", 0.1)
     remote.released.clear()
     with pytest.raises(RuntimeError, match=r"Twilio TURN.*TimeoutError"):
         ask("twilio", **TWILIO)

@@ -19,6 +19,7 @@ _HOMES: Final[dict[str, str]] = {
     "AudioEmitType": "fastrtc.handlers.values",
     "CartesiaTTSOptions": "fastrtc.models.tts.cartesia",
     "CloseStream": "fastrtc.handlers.values",
+    "CallError": "fastrtc.transports.telephone.outbound",
     "Context": "fastrtc.context",
     "EndOfTurnModel": "fastrtc.models.end_of_turn.protocol",
     "Heard": "fastrtc.turns.record",
@@ -28,6 +29,7 @@ _HOMES: Final[dict[str, str]] = {
     "ModelOptions": "fastrtc.models.vad.silero",
     "MoonshineSTT": "fastrtc.models.stt.recogniser",
     "PauseDetectionModel": "fastrtc.models.vad.silero",
+    "PhoneCall": "fastrtc.context",
     "ReplyOnPause": "fastrtc.handlers.reply_on_pause",
     "ReplyOnStopWords": "fastrtc.handlers.reply_on_stopwords",
     "STTModel": "fastrtc.models.stt.recogniser",
@@ -37,6 +39,7 @@ _HOMES: Final[dict[str, str]] = {
     "Stream": "fastrtc.stream",
     "StreamHandler": "fastrtc.handlers.base",
     "TTSModel": "fastrtc.models.tts.voice",
+    "TelephoneOptions": "fastrtc.transports.telephone.provider",
     "Transcript": "fastrtc.models.stt.captions",
     "Turn": "fastrtc.turns.record",
     "UIArgs": "fastrtc.stream",
@@ -89,6 +92,7 @@ if TYPE_CHECKING:
     from fastrtc.audio.files import audio_to_file as audio_to_file
     from fastrtc.audio.spoken import Spoken as Spoken
     from fastrtc.context import Context as Context
+    from fastrtc.context import PhoneCall as PhoneCall
     from fastrtc.context import get_current_context as get_current_context
     from fastrtc.errors import Warning as Warning
     from fastrtc.errors import WebRTCError as WebRTCError
@@ -119,6 +123,8 @@ if TYPE_CHECKING:
     from fastrtc.models.vad.silero import get_silero_model as get_silero_model
     from fastrtc.stream import Stream as Stream
     from fastrtc.stream import UIArgs as UIArgs
+    from fastrtc.transports.telephone.outbound import CallError as CallError
+    from fastrtc.transports.telephone.provider import TelephoneOptions as TelephoneOptions
     from fastrtc.turn_servers import (
         get_cloudflare_turn_credentials as get_cloudflare_turn_credentials,
     )

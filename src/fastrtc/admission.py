@@ -2,10 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
+import inspect
+import logging
 import os
-from typing import Any, Final
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
 
 from fastrtc.session import Session
+from fastrtc.threads import Workers
+
+if TYPE_CHECKING:
+    from starlette.requests import HTTPConnection
+
+logger = logging.getLogger(__name__)
+
+Authorize = Callable[["HTTPConnection"], Any]
+"""Says whether a caller may come in: False or None for no, True for yes, anything else for yes
+and who it is. Sync or async."""
+
+AUTHORIZED_WITHIN: Final = 5.0
+"""Seconds that it has."""
 
 CALLS_PER_CORE: Final = 20
 """What `concurrency_limit="default"` allows: well inside what one process keeps in real time."""
@@ -23,6 +40,10 @@ class Refused(Exception):
         super().__init__(error)
         self.error = error
         self.facts = facts
+
+    def as_reply(self) -> dict[str, Any]:
+        """The refusal, in the form that clients know."""
+        return {"status": "failed", "meta": {"error": self.error, **self.facts}}
 
 
 def read_limit(given: Any) -> int | None:
@@ -43,6 +64,40 @@ def read_limit(given: Any) -> int | None:
     return given
 
 
+async def identify(
+    authorize: Authorize | None, connection: HTTPConnection | None, workers: Workers
+) -> Any:
+    """Ask the user's function who a caller is; None where it does not say.
+
+    Raises:
+        Refused: the caller may not come in, or the function failed.
+    """
+    if authorize is None:
+        return None
+    if connection is None:
+        logger.error(
+            "A caller was refused: the stream has an authorize function, so offer() needs the "
+            "request, as in stream.offer(body, request)"
+        )
+        raise Refused("not_authorized")
+    try:
+        found = await asyncio.wait_for(_ask(authorize, connection, workers), AUTHORIZED_WITHIN)
+    except Exception as error:
+        logger.exception("A caller was refused: the authorize function failed")
+        raise Refused("not_authorized") from error
+    if found is None or found is False:
+        raise Refused("not_authorized")
+    return None if found is True else found
+
+
+async def _ask(authorize: Authorize, connection: HTTPConnection, workers: Workers) -> Any:
+    if inspect.iscoroutinefunction(authorize):
+        return await authorize(connection)
+    # It asks a database, as often as not.
+    found = await workers.call(lambda: authorize(connection))
+    return await found if inspect.isawaitable(found) else found
+
+
 class Door:
     """The live calls of a stream, and how many there may be."""
 
@@ -54,8 +109,13 @@ class Door:
         """Raise `Refused` if a call with this id may not come in now."""
         if session_id in self.sessions:
             raise Refused("connection_already_exists")
-        if self.limit is not None and len(self.sessions) >= self.limit:
+        if self.full:
             raise Refused("concurrency_limit_reached", limit=self.limit)
+
+    @property
+    def full(self) -> bool:
+        """Whether all slots are taken."""
+        return self.limit is not None and len(self.sessions) >= self.limit
 
     def enter(self, session: Session) -> None:
         """Take a slot."""

@@ -24,20 +24,46 @@ class Audible(Protocol):
         """What the caller has heard of it."""
 
 
+@dataclass(frozen=True)
+class PhoneCall:
+    """Facts of a telephone call.
+
+    Attributes:
+        provider: the platform that the call comes over, such as ``"twilio"``.
+        call_id: the platform's id of the call.
+        stream_id: the platform's id of the media stream.
+        caller: who calls, such as ``"+15550001111"``; empty if that is not known. It can be forged
+            by the caller's network, and by anybody where webhooks are not verified.
+        called: the number that was called; empty if that is not known.
+        parameters: custom parameters that came with the call.
+    """
+
+    provider: str
+    call_id: str
+    stream_id: str
+    caller: str = ""
+    called: str = ""
+    parameters: dict[str, str] = field(default_factory=dict)
+
+
 @dataclass
 class Context:
     """Facts of one call.
 
     Attributes:
-        webrtc_id: the id that the client chose.
+        webrtc_id: the id that the client chose, or that it was given.
         websocket_id: the same, under the name that socket handlers know.
         state: a place for the user's own per-call data.
+        phone: the facts of a telephone call; None for other callers.
+        identity: what the stream's ``authorize`` function returned, if it was not just True.
         heard_before: what the caller has heard of the reply before the present one.
     """
 
     webrtc_id: str
     websocket_id: str = ""
     state: dict[str, Any] = field(default_factory=dict)
+    phone: PhoneCall | None = field(default=None, repr=False)
+    identity: Any = field(default=None, repr=False)
     heard_before: Heard = field(default_factory=Heard, repr=False)
     notices: Notices | None = field(default=None, repr=False, compare=False)
 

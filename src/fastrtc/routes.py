@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import AsyncIterator, Sequence
 from enum import Enum
 from typing import TYPE_CHECKING, Any, cast
 
-from fastapi import APIRouter
+from fastapi import APIRouter, HTTPException, Request, Response, WebSocket
 from pydantic import BaseModel, ConfigDict, Field
+
+from fastrtc.admission import Refused
+from fastrtc.transports.sockets.line import REFUSED
+from fastrtc.transports.telephone.exchange import PROVIDERS
 
 if TYPE_CHECKING:
     from fastrtc.stream import Stream
+
+logger = logging.getLogger(__name__)
 
 
 class Offer(BaseModel):
@@ -37,6 +44,11 @@ def make_router(
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Any) -> AsyncIterator[None]:
+        if stream.telephone is not False and stream.phones.is_open:
+            logger.warning(
+                "Anyone who can reach this server may call in over its telephone routes: set "
+                "TWILIO_AUTH_TOKEN, or Stream(telephone=False) to have no such routes"
+            )
         yield
         await stream.close()
 
@@ -48,11 +60,19 @@ def make_router(
     )
 
     @router.post("/webrtc/offer")
-    async def offer(body: Offer) -> dict[str, Any]:
-        return await stream.offer(body)
+    async def offer(body: Offer, request: Request, response: Response) -> dict[str, Any]:
+        answer = await stream.offer(body, request)
+        if answer.get("meta", {}).get("error") == "not_authorized":
+            response.status_code = 403
+        return answer
 
     @router.get("/webrtc/config")
-    async def config() -> dict[str, Any]:
+    async def config(request: Request) -> dict[str, Any]:
+        try:
+            # TURN credentials are not for everybody.
+            await stream.identify(request)
+        except Refused as refused:
+            raise HTTPException(403, "not_authorized") from refused
         return {
             "title": stream.ui_args.get("title", "FastRTC"),
             "mode": stream.mode,
@@ -60,4 +80,38 @@ def make_router(
             "track_constraints": stream.track_constraints,
         }
 
+    @router.websocket("/websocket/offer")
+    async def websocket_offer(websocket: WebSocket) -> None:
+        await stream.websocket_offer(websocket)
+
+    if stream.telephone is not False:
+        _add_telephone(router, stream)
     return router
+
+
+def _add_telephone(router: APIRouter, stream: Stream) -> None:
+    """The webhooks and media sockets of the telephone platforms; of Twilio without a name."""
+
+    @router.api_route("/telephone/incoming", methods=["GET", "POST"])
+    @router.api_route("/telephone/incoming-call", methods=["GET", "POST"])
+    @router.api_route("/telephone/{provider}/incoming", methods=["GET", "POST"])
+    async def incoming(request: Request, provider: str = "twilio") -> Response:
+        if provider not in PROVIDERS:
+            raise HTTPException(404)
+        try:
+            return await stream.handle_incoming_call(request, provider)
+        except ValueError as error:
+            logger.error("A telephone call could not be taken: %s", error)
+            raise HTTPException(500, str(error)) from error
+
+    @router.websocket("/telephone/handler")
+    @router.websocket("/telephone/{provider}/handler")
+    async def handler(websocket: WebSocket, provider: str = "twilio") -> None:
+        if provider not in PROVIDERS:
+            await websocket.close(REFUSED)
+            return
+        try:
+            await stream.telephone_handler(websocket, provider)
+        except ValueError as error:
+            logger.error("A telephone call could not be taken: %s", error)
+            await websocket.close(REFUSED)

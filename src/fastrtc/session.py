@@ -16,10 +16,11 @@ from fastrtc.audio.convert import Pcm, with_channels
 from fastrtc.audio.playout import FRAMES_PER_SECOND, Playout
 from fastrtc.audio.resample import StreamResampler
 from fastrtc.clock import FrameClock
-from fastrtc.context import Context, current_context
+from fastrtc.context import Context, PhoneCall, current_context
 from fastrtc.errors import Warning, WebRTCError
 from fastrtc.handlers.base import HandlerBase
 from fastrtc.handlers.values import AdditionalOutputs
+from fastrtc.handlers.watching import Hook
 from fastrtc.messages import create_message
 from fastrtc.runtime import Runtime
 from fastrtc.threads import call_soon
@@ -43,15 +44,21 @@ class Line(Protocol):
     def send_message(self, message: str) -> None:
         """Send text to the client, or drop it if there is no way."""
 
+    def tick(self) -> int:
+        """20 ms have passed: how many frames may be sent now."""
+
     def send_frame(self, frame: Pcm | None) -> None:
         """Send 20 ms of sound at the handler's output rate; None is silence."""
+
+    def mark(self, reached: Callable[[], None]) -> None:
+        """Call ``reached`` when the far side has played all that was sent, unless it is cleared."""
 
     @property
     def unheard(self) -> float:
         """Seconds of sound that were sent, and that the far side is known not to have played."""
 
-    def clear(self) -> None:
-        """Let the far side drop the sound that it buffers."""
+    def clear(self) -> bool:
+        """Let the far side drop the sound that it buffers, and its marks; whether it had any."""
 
     async def close(self) -> None:
         """Hang up."""
@@ -70,8 +77,11 @@ class Session:
         *,
         mode: str = "send-receive",
         phone_mode: bool = False,
+        phone: PhoneCall | None = None,
+        identity: Any = None,
         watched: bool = False,
         time_limit: float | None = None,
+        on_dtmf: Callable[[str], Any] | None = None,
         on_ended: Callable[[Session], None] = lambda session: None,
     ) -> None:
         """Set up a call; `start` begins it."""
@@ -85,7 +95,7 @@ class Session:
         self.workers = runtime.workers
         self.vad = runtime.vad
         self.endpoint = runtime.endpoint
-        self.context = Context(session_id, session_id, notices=self)
+        self.context = Context(session_id, session_id, phone=phone, identity=identity, notices=self)
         self.channels = 2 if handler.expected_layout == "stereo" else 1
         self.playout = Playout(handler.output_sample_rate, self.channels)
         self.outputs = Outputs()
@@ -102,6 +112,10 @@ class Session:
         self._limit: asyncio.TimerHandle | None = None
         self._started = False
         self._ending = False
+        self._sent: list[Callable[[], None]] = []
+        """What waits for the far side to play the sound that was sent."""
+        hooks = [handler.on_dtmf] if on_dtmf is None else [on_dtmf, handler.on_dtmf]
+        self._on_dtmf = [Hook(self, hook, "on_dtmf") for hook in hooks]
         self.thread = threading.get_ident()
         self.driver = self._context.copy().run(handler._join, self)
 
@@ -129,6 +143,12 @@ class Session:
         pcm = self._input.process(pcm)
         if pcm.shape[1]:
             self.driver.hear(pcm)
+
+    def press(self, digit: str) -> None:
+        """The caller has pressed a key of the telephone."""
+        if self._started and not self._ending:
+            for hook in self._on_dtmf:
+                hook.tell(digit)
 
     async def close(self) -> None:
         """End the call and give back everything, once; later callers wait for the first."""
@@ -160,6 +180,11 @@ class Session:
     def ended(self) -> bool:
         """See `Host`."""
         return self.closed.is_set()
+
+    @property
+    def started(self) -> bool:
+        """Whether the call has been connected."""
+        return self._started
 
     @property
     def ending(self) -> bool:
@@ -199,6 +224,9 @@ class Session:
 
     def deliver(self, outputs: AdditionalOutputs) -> None:
         """See `Host`."""
+        if self.phone_mode:
+            # Nobody can fill in inputs on a telephone: what was given out comes in again.
+            self.handler.set_args(list(outputs.args))
         self.outputs.put(outputs)
         self._send_message(create_message("fetch_output"))
 
@@ -220,10 +248,15 @@ class Session:
         """See `Host`. From any thread."""
         call_soon(self.loop, self._clear_queue)
 
-    def far_clear(self) -> None:
+    def silence(self) -> None:
         """See `Host`."""
-        if self.line is not None:
-            self.line.clear()
+        cleared = self.line is not None and self.line.clear()
+        self.playout.interrupt(fade=not cleared)
+        self._sent.clear()
+
+    def when_heard(self, action: Callable[[], None]) -> None:
+        """See `Host`."""
+        self.playout.mark(lambda: self._sent.append(action))
 
     def end(self, reason: str) -> None:
         """See `Host`."""
@@ -255,9 +288,20 @@ class Session:
             silence = np.zeros((self.channels, rate // FRAMES_PER_SECOND), np.int16)
             self.driver.hear(silence)
         self.driver.tick()
-        frame = self.playout.next_frame()
-        if self.line is not None:
+        self._speak()
+
+    def _speak(self) -> None:
+        """Send what is due: a frame, and more where the far side has room for a lead."""
+        assert self.line is not None
+        for _ in range(self.line.tick()):
+            frame = self.playout.next_frame()
             self.line.send_frame(frame if self.mode != "send" else None)
+            # After the frame: it carries the sound that was waited for.
+            sent, self._sent = self._sent, []
+            for action in sent:
+                self.line.mark(action)
+            if frame is None or self._ending:
+                break
 
     def _send_message(self, message: str) -> None:
         if self.line is not None:
@@ -265,8 +309,7 @@ class Session:
 
     def _clear_queue(self) -> None:
         self.driver.clear()
-        self.playout.interrupt()
-        self.far_clear()
+        self.silence()
 
     def _time_is_up(self) -> None:
         self.end(f"The time limit of {self.time_limit:g} s is over")

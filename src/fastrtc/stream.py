@@ -5,20 +5,27 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
+import os
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, TypedDict
 
-from fastrtc.admission import Door, Refused, read_limit
+from fastrtc.admission import Authorize, Door, Refused, identify, read_limit
+from fastrtc.context import PhoneCall
 from fastrtc.handlers.base import AsyncStreamHandler, HandlerBase, StreamHandler
 from fastrtc.handlers.functions import FunctionHandler
 from fastrtc.handlers.values import AdditionalOutputs
 from fastrtc.runtime import Runtime, shared_runtime
 from fastrtc.session import Session
+from fastrtc.transports.telephone.provider import TelephoneOptions
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
+    from starlette.requests import HTTPConnection, Request
+    from starlette.responses import Response
+    from starlette.websockets import WebSocket
 
     from fastrtc.routes import Offer
+    from fastrtc.transports.telephone.exchange import Exchange
     from fastrtc.transports.webrtc.signalling import Signalling
 
 logger = logging.getLogger(__name__)
@@ -71,6 +78,10 @@ class Stream:
         additional_outputs: Sequence[Any] | None = None,
         ui_args: UIArgs | None = None,
         verbose: bool = True,
+        authorize: Authorize | None = None,
+        allowed_origins: Sequence[str] | None = None,
+        telephone: TelephoneOptions | Literal[False] | None = None,
+        on_dtmf: Callable[[str], Any] | None = None,
     ) -> None:
         """Set up a stream. It opens nothing.
 
@@ -92,6 +103,16 @@ class Stream:
             additional_outputs: Gradio components that `AdditionalOutputs` update.
             ui_args: how the page looks.
             verbose: log calls that begin and end.
+            authorize: says whether a caller may come in. It gets the request of an offer, or the
+                WebSocket that carries the call, which for a telephone call has its facts, a
+                `PhoneCall`, as ``websocket.state.phone``; and returns False or None for no, True
+                for yes, or anything else for yes, which is then ``get_current_context().identity``.
+                A sync function runs on a worker thread.
+            allowed_origins: the pages that may open a WebSocket, such as
+                ``["https://example.com"]``, or ``["*"]``. None for pages of the server's own host.
+            telephone: how telephone calls are taken; False for none, and no routes for them.
+            on_dtmf: called with each digit that a caller presses on a telephone, in the context of
+                the call; the handler's own ``on_dtmf`` is called besides.
 
         Raises:
             ValueError, TypeError: an argument is none that can be served.
@@ -124,6 +145,12 @@ class Stream:
         self.additional_outputs_handler = additional_outputs_handler
         self.ui_args: UIArgs = ui_args or {}
         self.verbose = verbose
+        self.authorize = authorize
+        self.allowed_origins = allowed_origins
+        self.telephone = telephone
+        self.on_dtmf = on_dtmf
+        self._mounted = ""
+        self._phones: Exchange | None = None
         self._door = Door(read_limit(concurrency_limit))
         self._signalling: Signalling | None = None
         self._ui: Any = None
@@ -146,6 +173,8 @@ class Stream:
         session_id: str,
         *,
         phone_mode: bool = False,
+        phone: PhoneCall | None = None,
+        identity: Any = None,
         watched: bool = False,
         runtime: Runtime | None = None,
     ) -> Session:
@@ -156,6 +185,8 @@ class Stream:
         Args:
             session_id: its id.
             phone_mode: whether the caller is on a telephone.
+            phone: the facts of a telephone call.
+            identity: who calls, as `authorize` has it.
             watched: whether the client wants to see how turns are taken.
             runtime: in the place of the services that calls of this process share.
 
@@ -168,9 +199,12 @@ class Stream:
             _fresh_copy(self.handler),
             runtime or shared_runtime(),
             mode=self.mode,
-            phone_mode=phone_mode,
+            phone_mode=phone_mode or phone is not None,
+            phone=phone,
+            identity=identity,
             watched=watched,
             time_limit=self.time_limit,
+            on_dtmf=self.on_dtmf,
             on_ended=self._ended,
         )
         self._door.enter(session)
@@ -231,9 +265,144 @@ class Stream:
 
     # Serving.
 
-    async def offer(self, body: Offer | dict[str, Any]) -> dict[str, Any]:
-        """Answer a client's offer or candidate, as ``POST /webrtc/offer`` does."""
-        return await self._webrtc.handle(body if isinstance(body, dict) else body.model_dump())
+    async def offer(
+        self, body: Offer | dict[str, Any], request: HTTPConnection | None = None
+    ) -> dict[str, Any]:
+        """Answer a client's offer or candidate, as ``POST /webrtc/offer`` does.
+
+        ``request``: what brought it, for a stream with an ``authorize`` function.
+        """
+        fields = body if isinstance(body, dict) else body.model_dump()
+        identity = None
+        if fields.get("type") == "offer":
+            try:
+                identity = await self.identify(request)
+            except Refused as refused:
+                return refused.as_reply()
+        return await self._webrtc.handle(fields, identity)
+
+    async def identify(self, connection: HTTPConnection | None) -> Any:
+        """Ask the ``authorize`` function who a caller is.
+
+        Raises:
+            Refused: the caller may not come in.
+        """
+        return await identify(self.authorize, connection, shared_runtime().workers)
+
+    async def websocket_offer(self, websocket: WebSocket) -> None:
+        """Serve a call over a WebSocket, from its acceptance to its end."""
+        from fastrtc.transports.sockets.offer import serve_offer
+
+        await serve_offer(
+            websocket,
+            (self.handler.input_sample_rate, self.handler.output_sample_rate),
+            origins=self.allowed_origins,
+            identify=self.identify,
+            admit=self.admit,
+        )
+
+    # Telephones.
+
+    async def handle_incoming_call(self, request: Request, provider: str = "twilio") -> Response:
+        """Answer the webhook of an incoming telephone call, with a document that connects it.
+
+        Args:
+            request: what the platform asks.
+            provider: ``"twilio"``, ``"telnyx"``, ``"plivo"``, ``"vonage"``, ``"signalwire"`` or
+                ``"exotel"``.
+
+        Raises:
+            ValueError: the handler cannot serve a telephone; the text says why.
+        """
+        self.handler._check_phone()
+        return await self.phones.answer(
+            provider, request, self._mounted, busy=lambda: self._door.full
+        )
+
+    async def telephone_handler(self, websocket: WebSocket, provider: str = "twilio") -> None:
+        """Serve the media socket of a telephone call, from its acceptance to its end.
+
+        Where the platform's secret is in the environment, the call must show a token: the
+        document of `handle_incoming_call` has one, a document of your own gets one by
+        `telephone_token`.
+
+        Raises:
+            ValueError: the handler cannot serve a telephone; the text says why.
+        """
+        self.handler._check_phone()
+        await websocket.accept()
+        await self.phones.serve(provider, websocket)
+
+    def telephone_token(self) -> str:
+        """A token for a document of your own: a ``<Parameter>`` named ``fastrtc_token``.
+
+        It lets one call in, within five minutes.
+        """
+        return self.phones.token()
+
+    async def call(
+        self,
+        *,
+        to: str,
+        from_: str,
+        url: str | None = None,
+        account_sid: str = "",
+        auth_token: str = "",
+        api: str = "https://api.twilio.com",
+    ) -> str:
+        """Call a telephone over Twilio; who answers talks to the handler.
+
+        Args:
+            to: the number to call, such as ``"+15550001111"``.
+            from_: a number of the account's.
+            url: where this app is reached from outside, such as ``"https://example.com"``;
+                otherwise ``FASTRTC_URL`` in the environment.
+            account_sid: the account; otherwise ``TWILIO_ACCOUNT_SID``.
+            auth_token: its secret; otherwise ``TWILIO_AUTH_TOKEN``.
+            api: where the REST API is, for another region than the default.
+
+        Returns:
+            Twilio's id of the call, which is ``get_current_context().phone.call_id`` once it is
+            answered.
+
+        Raises:
+            ValueError: the account or the url is not known, or the handler cannot serve a
+                telephone.
+            CallError: Twilio does not take the call; the text has what it says.
+        """
+        self.handler._check_phone()
+        url = url or os.environ.get("FASTRTC_URL", "")
+        if not url:
+            raise ValueError(
+                "Twilio has to reach this app: give its address, as in "
+                'call(..., url="https://example.com"), or set FASTRTC_URL.'
+            )
+        from fastrtc.transports.telephone.outbound import TwilioAccount
+
+        account = TwilioAccount(shared_runtime().workers, account_sid, auth_token, api)
+        return await self.phones.call(account, to, from_, url + self._mounted)
+
+    @property
+    def phones(self) -> Exchange:
+        """What telephone calls come through.
+
+        Raises:
+            RuntimeError: the stream takes none.
+        """
+        if self.telephone is False:
+            raise RuntimeError("This stream takes no telephone calls: it has telephone=False.")
+        if self._phones is None:
+            from fastrtc.transports.telephone.exchange import Exchange
+
+            self._phones = Exchange(self.telephone or TelephoneOptions(), self._admit_phone)
+        return self._phones
+
+    async def _admit_phone(self, phone: PhoneCall, websocket: WebSocket) -> Session:
+        websocket.state.phone = phone
+        identity = await self.identify(websocket)
+        return self.admit(phone.stream_id, phone=phone, identity=identity)
+
+    # Routes.
 
     def mount(
         self,
@@ -255,6 +424,7 @@ class Stream:
         # What is slow to load is loaded now, and not while the first caller waits.
         _ = self._webrtc
         self.handler._prepare(shared_runtime().vad, shared_runtime().endpoint)
+        self._mounted = path.rstrip("/")
         app.include_router(make_router(self, path, tags, dependencies))
 
     def run(self, host: str = "127.0.0.1", port: int = 7860, **options: Any) -> None:

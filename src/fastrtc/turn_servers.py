@@ -1,24 +1,20 @@
 """Short-lived TURN credentials, as the RTCConfiguration a browser's RTCPeerConnection takes."""
 
 import asyncio
-import json
 import os
 from base64 import b64encode
 from collections.abc import Callable, Coroutine
 from functools import wraps
-from http.client import HTTPException
 from inspect import signature
 from operator import itemgetter
-from time import monotonic
 from typing import Any, Literal, NamedTuple, ParamSpec
-from urllib.error import HTTPError, URLError
 from urllib.parse import quote
-from urllib.request import HTTPRedirectHandler, Request, build_opener
+from urllib.request import Request
+
+from fastrtc.web_service import ask
 
 _P = ParamSpec("_P")
 _Config = dict[str, Any]
-_TIMEOUT = 10.0
-_MOST_BYTES = 65_536
 
 
 class _Service(NamedTuple):
@@ -68,34 +64,6 @@ _SERVICES = {
 }
 
 
-class _NoRedirects(HTTPRedirectHandler):
-    # urllib would send the credentials on to whatever host a redirect names.
-    def redirect_request(self, *_: Any) -> None:
-        return None
-
-
-def _exchange(request: Request) -> Any:
-    deadline = monotonic() + _TIMEOUT
-    body = b""
-    try:
-        with build_opener(_NoRedirects).open(request, timeout=_TIMEOUT) as response:
-            while chunk := response.read1(_MOST_BYTES + 1 - len(body)):
-                body += chunk
-                if len(body) > _MOST_BYTES:
-                    raise ValueError(f"more than {_MOST_BYTES} bytes")
-                if monotonic() > deadline:
-                    raise TimeoutError
-        return json.loads(body)
-    except HTTPError as error:
-        with error:
-            raise ValueError(f"HTTP status {error.code}") from error
-    except (OSError, HTTPException) as error:
-        why = type(error.reason if isinstance(error, URLError) else error).__name__
-        raise ValueError(f"no whole answer ({why}; {_TIMEOUT:g} s allowed)") from error
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ValueError(f"{len(body)} bytes that are not JSON") from error
-
-
 def _choose(given: dict[str, str | None], names: tuple[str, ...]) -> tuple[str, dict[str, str]]:
     needs = {name: _SERVICES[name].variables for name in names}
     known = {
@@ -130,7 +98,7 @@ def _fetch(given: dict[str, str | None], *names: str, ttl: int = 0) -> _Config:
         headers={**service.headers(known), "User-Agent": "fastrtc"},
     )
     try:
-        answer = _exchange(request)
+        answer = ask(request)
         shaped = isinstance(answer, dict) and service.answers <= answer.keys()
         servers = service.servers(answer) if shaped else None
         if not isinstance(servers, list) or not all(isinstance(one, dict) for one in servers):

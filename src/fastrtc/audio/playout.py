@@ -149,14 +149,17 @@ class Playout:
             self._fade_in = self._broken_off and self._fading is None
             self._held, self._fading = False, None
 
-    def interrupt(self) -> None:
+    def interrupt(self, *, fade: bool = True) -> None:
         """Drop all that waits, except a fade of a few milliseconds that avoids a click.
 
-        Marks are dropped too: what they stood behind was not heard.
+        Marks are dropped too: what they stood behind was not heard. Without ``fade`` nothing
+        more is heard, for a far side that drops what came before it.
         """
         tail = self._fade_out()
         if self._held:
             tail = self._silence() if self._fading is None else self._fading
+        if not fade:
+            tail = self._silence()
         self._queue.clear()
         self._queued = 0
         self._held, self._fading, self._fade_in = False, None, False

@@ -94,10 +94,20 @@ class HandlerBase(ABC):
     def _prepare(self, vad: VadSource, endpoint: EndpointSource) -> None:  # noqa: B027
         """Load what is slow to load before the first call. Most have nothing."""
 
+    def _check_phone(self) -> None:  # noqa: B027
+        """Find out whether this can serve a telephone, where nobody fills in inputs.
+
+        Raises:
+            ValueError: it cannot; the text says why.
+        """
+
     def _join(self, host: Host) -> Driver:
         """Become the handler of a session."""
         self._host = host
         return self._driver(host)
+
+    def on_dtmf(self, digit: str) -> Any:  # noqa: B027
+        """Called when the caller presses a key of the telephone."""
 
     # Inputs.
 
@@ -227,6 +237,9 @@ class StreamHandler(HandlerBase):
     def start_up(self) -> Any:
         """Called once when the call is connected, beside `receive` and `emit`."""
 
+    def on_dtmf(self, digit: str) -> Any:
+        """Called when the caller presses a key of the telephone: 0 to 9, ``*``, ``#``, A to D."""
+
     def shutdown(self) -> Any:
         """Called exactly once when the call has ended, whatever ended it."""
 
@@ -253,6 +266,9 @@ class AsyncStreamHandler(HandlerBase):
 
     async def start_up(self) -> Any:
         """Called once when the call is connected, beside `receive` and `emit`."""
+
+    async def on_dtmf(self, digit: str) -> Any:
+        """Called when the caller presses a key of the telephone: 0 to 9, ``*``, ``#``, A to D."""
 
     async def shutdown(self) -> Any:
         """Called exactly once when the call has ended, whatever ended it."""

@@ -262,8 +262,7 @@ class Conversation:
     def _interrupt(self) -> None:
         self._forget_questions()
         heard = self.replies.drop()
-        self.host.playout.interrupt()
-        self.host.far_clear()
+        self.host.silence()
         self._log(INTERRUPTED)
         self.book.over(heard, interrupted=True)
         if "on_interrupt" in self._hooks:

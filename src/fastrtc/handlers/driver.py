@@ -80,8 +80,14 @@ class Host(Protocol):
     def clear_queue(self) -> None:
         """Drop the sound that waits to be heard, from any thread."""
 
-    def far_clear(self) -> None:
-        """Tell a far side that buffers sound to drop it."""
+    def silence(self) -> None:
+        """Drop the sound that waits to be heard, here and where the far side buffers it."""
+
+    def when_heard(self, action: Callable[[], None]) -> None:
+        """Call something when the caller has heard all that stands in the playout now.
+
+        What `silence` drops is not heard, and what waits for it is forgotten.
+        """
 
     def end(self, reason: str) -> None:
         """End the call, and tell the client why."""

@@ -12,7 +12,7 @@ from fastrtc.audio.playout import FRAMES_PER_SECOND
 from fastrtc.handlers.base import HandlerBase, frame_of, is_async
 from fastrtc.handlers.driver import Driver, Host
 from fastrtc.handlers.pump import SHUTDOWN_SECONDS, UNHEARD_SECONDS, Pump
-from fastrtc.handlers.reply import Reply, inputs_wanted
+from fastrtc.handlers.reply import Reply, check_defaults, inputs_wanted
 from fastrtc.handlers.values import Chunk, read_emitted
 from fastrtc.threads import Handover, HandoverClosed, call_soon, contained
 
@@ -36,6 +36,9 @@ class FunctionHandler(HandlerBase):
     def copy(self) -> FunctionHandler:
         """A fresh handler for one call."""
         return FunctionHandler(self.function, self.mode)
+
+    def _check_phone(self) -> None:
+        check_defaults(self.function, after=0 if self.mode == "receive" else 1)
 
     def _driver(self, host: Host) -> Driver:
         return Speaker(self, host) if self.mode == "receive" else Listener(self, host)

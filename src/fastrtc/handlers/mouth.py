@@ -27,7 +27,7 @@ class Mouth:
         elif isinstance(item, CloseStream):
             self.finish()
             reason = item.msg
-            self._host.playout.mark(lambda: self._host.end(reason))
+            self._host.when_heard(lambda: self._host.end(reason))
 
     def finish(self) -> None:
         """No more sound follows: give out the resampler's tail."""

@@ -156,10 +156,9 @@ class Reply:
         if error is not None:
             self._host.report(error, "replying")
         self._mouth.finish()
-        self._host.playout.mark(self._ended)
+        self._host.when_heard(self._ended)
 
     def _ended(self) -> None:
-        # What the far side still buffers is as good as heard: nothing takes it back now.
         self._heard = self._mouth.script.heard(self._host.playout.heard)
         self._on_heard()
 
@@ -302,3 +301,19 @@ def inputs_wanted(function: Callable[..., Any], after: int) -> tuple[int, int]:
     positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     required = [p for p in positional if p.default is p.empty]
     return max(0, len(required) - after), max(0, len(positional) - after)
+
+
+def check_defaults(function: Callable[..., Any], after: int) -> None:
+    """Find out whether a function can be called without inputs.
+
+    Raises:
+        ValueError: it cannot.
+    """
+    least, _ = inputs_wanted(function, after)
+    if least:
+        name = getattr(function, "__name__", type(function).__name__)
+        raise ValueError(
+            f"On a telephone nobody fills in inputs, and {name}() has {least} without a default: "
+            "give every argument but the audio a default. What it yields as AdditionalOutputs "
+            "comes in again as the inputs of its next call."
+        )

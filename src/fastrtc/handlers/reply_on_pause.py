@@ -254,6 +254,13 @@ class ReplyOnPause(StreamHandler):
         elif chosen is not None and not isinstance(self.endpointing, str):
             self.endpointing.warmup()
 
+    def _check_phone(self) -> None:
+        from fastrtc.handlers.reply import check_defaults
+
+        check_defaults(self.fn, after=1)
+        if self.startup_fn is not None:
+            check_defaults(self.startup_fn, after=0)
+
     def _driver(self, host: Host) -> Driver:
         from fastrtc.handlers.conversation import Conversation
 

@@ -266,15 +266,24 @@ class VirtualCall:
             inputs = self._inputs() if callable(self._inputs) else self._inputs
             self.session.handler.set_args(list(inputs))
 
+    def tick(self) -> int:
+        """See `Line`."""
+        return 1
+
     def send_frame(self, frame: Pcm | None) -> None:
         """See `Line`."""
         playout = self.session.playout
         silence = np.zeros((playout.channels, playout.frame_samples), np.int16)
         self._frames.append(silence if frame is None else frame)
 
-    def clear(self) -> None:
+    def mark(self, reached: Callable[[], None]) -> None:
+        """See `Line`."""
+        reached()
+
+    def clear(self) -> bool:
         """See `Line`."""
         self.cleared.append(self.now)
+        return False
 
     async def close(self) -> None:
         """See `Line`."""

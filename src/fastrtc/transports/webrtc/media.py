@@ -10,7 +10,7 @@ import numpy as np
 from fastrtc.audio.convert import Pcm
 from fastrtc.audio.jitter import JitterBuffer
 from fastrtc.audio.playout import FRAMES_PER_SECOND
-from fastrtc.transports.webrtc.opus import OpusDecoder, OpusEncoder
+from fastrtc.transports.opus import OpusDecoder, OpusEncoder
 from fastrtc.transports.webrtc.rtp import CLOCK_RATE, Reception, RtpPacket, write_rtp
 
 FRAME_TICKS: Final = CLOCK_RATE // FRAMES_PER_SECOND

@@ -26,7 +26,7 @@ Reply = dict[str, Any]
 class Admit(Protocol):
     """Takes a slot for an id, or raises `Refused`."""
 
-    def __call__(self, session_id: str, /, *, watched: bool) -> Session: ...
+    def __call__(self, session_id: str, /, *, watched: bool, identity: Any) -> Session: ...
 
 
 Configure = Callable[[], Awaitable[dict[str, Any] | None]]
@@ -74,6 +74,10 @@ class WebRTCLine:
         if self.peer is not None:
             self.peer.send_message(message)
 
+    def tick(self) -> int:
+        """See `Line`: a browser is sent each frame when it is due."""
+        return 1
+
     def send_frame(self, frame: Pcm | None) -> None:
         """See `Line`."""
         if self.peer is not None:
@@ -84,8 +88,13 @@ class WebRTCLine:
         """See `Line`: what a browser's jitter buffer holds is not known."""
         return 0.0
 
-    def clear(self) -> None:
+    def mark(self, reached: Callable[[], None]) -> None:
+        """See `Line`: what was sent is as good as heard."""
+        reached()
+
+    def clear(self) -> bool:
         """See `Line`: a browser buffers a few packets only."""
+        return False
 
     async def close(self) -> None:
         """See `Line`."""
@@ -118,34 +127,41 @@ class Signalling:
         self._configure = configure
         self._lines: dict[str, WebRTCLine] = {}
 
-    async def handle(self, body: dict[str, Any]) -> Reply:
-        """Answer a client's message: an offer, or a candidate."""
+    async def handle(self, body: dict[str, Any], identity: Any = None) -> Reply:
+        """Answer a client's message: an offer, a candidate, or the end of an attempt.
+
+        ``identity``: who makes the offer, where that is known.
+        """
         call_id, kind = body.get("webrtc_id"), body.get("type")
         if not isinstance(call_id, str) or not 0 < len(call_id) <= LONGEST_ID:
-            return refusal("invalid_webrtc_id", expected=f"text of 1 to {LONGEST_ID} characters")
+            return _refusal("invalid_webrtc_id", expected=f"text of 1 to {LONGEST_ID} characters")
         if kind == "ice-candidate":
             return await self._candidate(call_id, body.get("candidate"))
+        if kind == "cancel":
+            return self._cancel(call_id)
         if kind != "offer":
-            return refusal("invalid_type", expected="offer or ice-candidate")
+            return _refusal("invalid_type", expected="offer, ice-candidate or cancel")
         try:
             offer = parse_offer(body.get("sdp"))
         except SdpError as error:
-            return refusal("invalid_sdp", reason=str(error))
+            return _refusal("invalid_sdp", reason=str(error))
         line = self._live(call_id)
         if line is not None and line.peer is not None and offer.restarts(line.offer):
+            if line.session.context.identity != identity:
+                return _refusal("not_authorized")
             return await self._restart(line, offer)
         if line is None and body.get("restart"):
-            return refusal("unknown_connection")
-        return await self._begin(call_id, offer, watched=body.get("watch") is True)
+            return _refusal("unknown_connection")
+        return await self._begin(call_id, offer, identity, watched=body.get("watch") is True)
 
-    async def _begin(self, call_id: str, offer: Offer, *, watched: bool) -> Reply:
+    async def _begin(self, call_id: str, offer: Offer, identity: Any, *, watched: bool) -> Reply:
         try:
-            session = self._admit(call_id, watched=watched)
+            session = self._admit(call_id, watched=watched, identity=identity)
         except Refused as refused:
-            return refusal(refused.error, **refused.facts)
+            return refused.as_reply()
         except Exception:
             logger.exception("Call %s could not be begun", call_id)
-            return refusal("connection_failed", reason="the server could not begin the call")
+            return _refusal("connection_failed", reason="the server could not begin the call")
         line = WebRTCLine(session, offer)
         self._lines[call_id] = line
         session.on_close(lambda: self._forget(call_id, line))
@@ -160,11 +176,11 @@ class Signalling:
             if not isinstance(error, Exception):
                 raise
             if ending:
-                return refusal("connection_closed")
+                return _refusal("connection_closed")
             logger.exception("Call %s could not be answered", call_id)
-            return refusal("connection_failed", reason="the server could not answer the offer")
+            return _refusal("connection_failed", reason="the server could not answer the offer")
         if session.ending:
-            return refusal("connection_closed")
+            return _refusal("connection_closed")
         return {"sdp": answer, "type": "answer"}
 
     async def _restart(self, line: WebRTCLine, offer: Offer) -> Reply:
@@ -173,22 +189,31 @@ class Signalling:
             answer = await line.restart(offer, await self._configure())
         except Exception:
             if line.session.ending:
-                return refusal("unknown_connection")
+                return _refusal("unknown_connection")
             logger.exception("Call %s could not restart ICE", line.session.id)
-            return refusal("connection_failed", reason="the server could not answer the offer")
+            return _refusal("connection_failed", reason="the server could not answer the offer")
         return {"sdp": answer, "type": "answer"}
 
     async def _candidate(self, call_id: str, given: Any) -> Reply:
         line = self._lines.get(call_id)
         if line is None:
-            return refusal("unknown_connection")
+            return _refusal("unknown_connection")
         try:
             candidate = parse_candidate(given)
         except CandidateError as error:
-            return refusal("invalid_candidate_format", reason=str(error))
+            return _refusal("invalid_candidate_format", reason=str(error))
         if self._live(call_id) is None or line.peer is None:
-            return refusal("connection_closed")
+            return _refusal("connection_closed")
         await line.peer.add_candidate(candidate)
+        return {"status": "success"}
+
+    def _cancel(self, call_id: str) -> Reply:
+        """Give up an attempt that has not connected, so that its slot is free for another."""
+        line = self._live(call_id)
+        if line is None or line.session.started:
+            return _refusal("unknown_connection")
+        logger.info("Call %s is given up by its client", call_id)
+        line.session.hang_up()
         return {"status": "success"}
 
     def _live(self, call_id: str) -> WebRTCLine | None:
@@ -200,6 +225,5 @@ class Signalling:
             del self._lines[call_id]
 
 
-def refusal(error: str, **facts: Any) -> Reply:
-    """A refusal, in the form that clients know."""
-    return {"status": "failed", "meta": {"error": error, **facts}}
+def _refusal(error: str, **facts: Any) -> Reply:
+    return Refused(error, **facts).as_reply()

@@ -1,0 +1,327 @@
+"""One call over a WebSocket, whatever its dialect: a `Session` on one side, a `Wire` beyond."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+import numpy as np
+from starlette.websockets import WebSocket
+
+from fastrtc.admission import Refused
+from fastrtc.audio.convert import Pcm, with_channels
+from fastrtc.audio.far import FarPlayout
+from fastrtc.audio.playout import FRAMES_PER_SECOND
+from fastrtc.audio.resample import StreamResampler
+from fastrtc.messages import create_message
+from fastrtc.session import Session
+from fastrtc.transports.sockets.allowance import MESSAGES, SOUND, Allowance
+from fastrtc.transports.sockets.wire import (
+    Asked,
+    Digit,
+    Marked,
+    Message,
+    Sound,
+    Started,
+    Stopped,
+    Wire,
+    WireError,
+)
+
+logger = logging.getLogger(__name__)
+
+START_WITHIN: Final = 10.0
+"""Seconds that a client has to begin its call."""
+LARGEST_MESSAGE: Final = 1 << 17
+"""Characters or bytes: 0.5 s of stereo at 48 kHz in base64."""
+UNSENT: Final = 5
+"""Messages that wait for a client that does not read, before no more sound is sent to it."""
+MOST_UNSENT: Final = 2_000
+"""Messages that wait, before the client is given up."""
+STUCK_SECONDS: Final = 10.0
+"""Seconds without reading anything after which a client is given up."""
+FLUSH_SECONDS: Final = 2.0
+"""Seconds that the last messages have to leave when a call ends."""
+COMPLAINT_SECONDS: Final = 1.0
+"""A client's errors are told, and logged, no more often."""
+
+NORMAL: Final = 1000
+REFUSED: Final = 1008
+"""WebSocket close codes (RFC 6455, 7.4.1)."""
+
+Admit = Callable[[Started], Awaitable[Session]]
+"""Takes a slot for a call that begins, or raises `Refused`."""
+
+
+class SocketLine:
+    """See `Line`. `serve` runs it from the first message to the last."""
+
+    def __init__(self, socket: WebSocket, wire: Wire, admit: Admit) -> None:
+        """``socket`` has been accepted."""
+        self._socket = socket
+        self._wire = wire
+        self._admit = admit
+        self._loop = asyncio.get_running_loop()
+        self._session: Session | None = None
+        self._far = FarPlayout(0, marks=False)
+        self._resampler: StreamResampler | None = None
+        self._outbox: deque[tuple[Message, bool]] = deque()
+        """Messages that wait, and whether each is sound."""
+        self._news = asyncio.Event()
+        self._closing = False
+        self._writing_since: float | None = None
+        """When the message that now leaves began to."""
+        self._slow = self._sounding = False
+        self._messages, self._sound = Allowance(MESSAGES), Allowance(SOUND)
+        self._complain_at = 0.0
+        self._reader: asyncio.Task[None] | None = None
+        self._writer: asyncio.Task[None] | None = None
+
+    async def serve(self) -> None:
+        """Take the call, until either side ends it. Gives back everything."""
+        self._reader = asyncio.create_task(self._read_all())
+        self._writer = asyncio.create_task(self._write_all())
+        try:
+            await asyncio.wait([self._reader])
+            if not self._reader.cancelled() and (error := self._reader.exception()) is not None:
+                logger.error("A call over a socket failed", exc_info=error)
+        finally:
+            self._reader.cancel()
+            if self._session is None:
+                await self.close()
+            else:
+                await self._session.close()
+
+    # From the client.
+
+    async def _read_all(self) -> None:
+        try:
+            await asyncio.wait_for(self._begin(), START_WITHIN)
+        except (asyncio.TimeoutError, TimeoutError):
+            self._complain(f"expected the call to begin within {START_WITHIN:.0f} s")
+        while self._session is not None and not self._session.ending:
+            message = await self._receive()
+            if message is None or await self._take(message):
+                break
+
+    async def _begin(self) -> None:
+        """Read until the call begins; it does not if there is no session then."""
+        while (message := await self._receive()) is not None:
+            event = self._read(message)
+            if isinstance(event, Started):
+                await self._start(event)
+                return
+            if isinstance(event, Stopped):
+                return
+            if isinstance(event, Asked):
+                self._send([event.answer])
+            elif event is not None:
+                self._complain("the call has not begun: expected its start first")
+
+    async def _start(self, started: Started) -> None:
+        try:
+            session = await self._admit(started)
+        except Refused as refused:
+            self._refuse(refused)
+            return
+        except Exception:
+            logger.exception("A call over a socket could not be begun")
+            self._refuse(
+                Refused("connection_failed", reason="the server could not begin the call")
+            )
+            return
+        self._session = session
+        session.line = self
+        rate = session.handler.output_sample_rate
+        self._far = FarPlayout(self._wire.lead, marks=self._wire.has_marks)
+        self._resampler = StreamResampler(rate, self._wire.rate, self._wire.channels)
+        self._send(self._wire.started(session.id))
+        session.on_close(self._stop_reading)
+        session.start(self)
+
+    def _refuse(self, refused: Refused) -> None:
+        logger.info("A call over a socket was refused: %s", refused.error)
+        self._send(self._wire.text(json.dumps(refused.as_reply())))
+
+    async def _receive(self) -> Message | None:
+        """The next message; None when the client has gone."""
+        while True:
+            given = await self._socket.receive()
+            if given["type"] != "websocket.receive":
+                return None
+            text = given.get("text")
+            message: Message = given.get("bytes") or b"" if text is None else text
+            wait = self._messages.take(1, self._loop.time())
+            if wait:
+                # Nothing is read meanwhile, so that a flood fills the client's buffers, not ours.
+                await asyncio.sleep(wait)
+            if len(message) <= LARGEST_MESSAGE:
+                return message
+            self._complain(
+                f"expected a message of at most {LARGEST_MESSAGE} bytes, got {len(message)}"
+            )
+
+    def _read(self, message: Message) -> Any:
+        try:
+            return self._wire.read(message)
+        except WireError as error:
+            self._complain(str(error))
+            return None
+
+    async def _take(self, message: Message) -> bool:
+        """Act on a message; whether it was the last."""
+        assert self._session is not None
+        event = self._read(message)
+        if isinstance(event, Sound):
+            rate = event.rate or self._wire.rate
+            self._session.hear(rate, event.pcm)
+            wait = self._sound.take(event.pcm.shape[1] / rate, self._loop.time())
+            if wait:
+                await asyncio.sleep(wait)
+        elif isinstance(event, Marked):
+            if event.name.isascii() and event.name.isdigit() and len(event.name) < 16:
+                self._far.returned(int(event.name))
+        elif isinstance(event, Digit):
+            self._session.press(event.digit)
+        elif isinstance(event, Asked):
+            self._send([event.answer])
+        elif isinstance(event, Started):
+            self._complain("the call has begun already: expected no second start")
+        return isinstance(event, Stopped)
+
+    def _complain(self, text: str) -> None:
+        """Tell of a message that makes no sense, but not 50 times a second."""
+        now = self._loop.time()
+        if now >= self._complain_at:
+            self._complain_at = now + COMPLAINT_SECONDS
+            logger.warning("%s: %s", self._name, text)
+            self._send(self._wire.text(create_message("error", text)))
+
+    # From the session, see `Line`.
+
+    @property
+    def channel(self) -> Any:
+        """See `Line`."""
+        return self._socket
+
+    def send_message(self, message: str) -> None:
+        """See `Line`."""
+        self._send(self._wire.text(message))
+
+    def tick(self) -> int:
+        """See `Line`."""
+        self._far.tick()
+        if len(self._outbox) > UNSENT:
+            self._too_slow()
+            return 0
+        self._slow = False
+        return self._far.room
+
+    def send_frame(self, frame: Pcm | None) -> None:
+        """See `Line`: of silence one frame is sent, with the end of the sound before it."""
+        assert self._session is not None
+        assert self._resampler is not None
+        if frame is None and not self._sounding:
+            return
+        self._sounding = frame is not None
+        if frame is None:
+            playout = self._session.playout
+            frame = np.zeros((playout.channels, playout.frame_samples), np.int16)
+        pcm = self._resampler.process(with_channels(frame, self._wire.channels))
+        self._send(self._wire.media(pcm), sound=True)
+        self._mark(self._far.send())
+
+    def mark(self, reached: Callable[[], None]) -> None:
+        """See `Line`."""
+        self._mark(self._far.mark(reached))
+
+    @property
+    def unheard(self) -> float:
+        """See `Line`. From any thread."""
+        return self._far.unheard / FRAMES_PER_SECOND
+
+    def clear(self) -> bool:
+        """See `Line`."""
+        messages = self._wire.clear()
+        if not messages:
+            # It will play what it has; nobody waits for that any more.
+            self._far.forget()
+            return False
+        kept = [item for item in self._outbox if not item[1]]
+        self._outbox.clear()
+        self._outbox.extend(kept)
+        self._send(messages)
+        if self._resampler is not None:
+            self._resampler.flush()
+        self._sounding = False
+        return self._far.clear()
+
+    async def close(self) -> None:
+        """See `Line`: what waits is still sent, if the client reads it soon."""
+        self._closing = True
+        self._news.set()
+        if self._writer is not None:
+            await asyncio.wait([self._writer], timeout=FLUSH_SECONDS)
+            self._writer.cancel()
+        refused = self._session is None
+        with contextlib.suppress(Exception):
+            code = REFUSED if refused else NORMAL
+            await asyncio.wait_for(self._socket.close(code), FLUSH_SECONDS)
+
+    # To the client.
+
+    def _mark(self, place: int | None) -> None:
+        if place is not None:
+            self._send(self._wire.mark(str(place)), sound=True)
+
+    def _send(self, messages: list[Message], *, sound: bool = False) -> None:
+        for message in messages:
+            self._outbox.append((message, sound))
+        if messages:
+            self._news.set()
+        if len(self._outbox) > MOST_UNSENT:
+            self._give_up()
+
+    async def _write_all(self) -> None:
+        """Send what waits, as fast as the client reads it."""
+        try:
+            while True:
+                while self._outbox:
+                    message, _ = self._outbox.popleft()
+                    kind = "text" if isinstance(message, str) else "bytes"
+                    self._writing_since = self._loop.time()
+                    await self._socket.send({"type": "websocket.send", kind: message})
+                    self._writing_since = None
+                if self._closing:
+                    return
+                self._news.clear()
+                await self._news.wait()
+        except Exception:
+            # The client has gone; the reader is told so too.
+            logger.debug("%s: a message could not be sent", self._name, exc_info=True)
+
+    def _too_slow(self) -> None:
+        if not self._slow:
+            self._slow = True
+            logger.warning("%s reads more slowly than sound is made for it", self._name)
+        since = self._writing_since
+        if since is not None and self._loop.time() - since > STUCK_SECONDS:
+            self._give_up()
+
+    def _give_up(self) -> None:
+        if self._session is not None and not self._session.ending:
+            logger.warning("%s has stopped reading: the call ends", self._name)
+            self._session.hang_up()
+
+    def _stop_reading(self) -> None:
+        if self._reader is not None:
+            self._reader.cancel()
+
+    @property
+    def _name(self) -> str:
+        return "A socket" if self._session is None else f"Call {self._session.id}"

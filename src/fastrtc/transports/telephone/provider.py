@@ -1,0 +1,89 @@
+"""What a telephone platform is to us: a document that connects a call, and a dialect."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from fastrtc.transports.sockets.wire import Wire
+
+
+@dataclass(frozen=True)
+class TelephoneOptions:
+    """How telephone calls are taken.
+
+    Attributes:
+        greeting: what the platform's voice says before the call is connected; None for nothing.
+        goodbye: what it says when the line has ended the call; None for nothing.
+        voice: the platform's voice for these, such as ``"alice"``; None for its default.
+        language: their language, such as ``"en-GB"``; None for its default.
+        record: whether the platform records the call: True, or its options by name.
+        status_callback: a URL of yours that the platform tells about the stream and the call.
+        parameters: custom parameters for `PhoneCall.parameters`.
+    """
+
+    greeting: str | None = "One moment, please."
+    goodbye: str | None = "Goodbye."
+    voice: str | None = None
+    language: str | None = None
+    record: bool | Mapping[str, str] = False
+    status_callback: str | None = None
+    parameters: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Webhook:
+    """What a platform asks when a call comes in.
+
+    Attributes:
+        urls: what the platform may have called, as seen from outside; the first is the best guess.
+        fields: the form or JSON fields, and those of the query.
+        form: the fields of the form alone.
+        body: the request as it came.
+        headers: with names in lower case.
+    """
+
+    urls: tuple[str, ...]
+    fields: Mapping[str, Any]
+    body: bytes
+    headers: Mapping[str, str]
+    form: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Connection:
+    """What the platform shall connect a call with.
+
+    Attributes:
+        url: our media socket, ``wss://...``.
+        token: what it must show there.
+        options: see `TelephoneOptions`.
+    """
+
+    url: str
+    token: str
+    options: TelephoneOptions
+
+
+class Provider(Protocol):
+    """One platform."""
+
+    name: str
+    """As in ``/telephone/{name}/incoming``."""
+
+    @property
+    def has_secret(self) -> bool:
+        """Whether there is a secret in the environment by which webhooks can be verified."""
+
+    def is_signed(self, webhook: Webhook) -> bool:
+        """Whether the platform has signed this with the secret."""
+
+    def connect(self, webhook: Webhook, connection: Connection) -> tuple[str, str]:
+        """The document that connects the call, and its media type."""
+
+    def refuse(self, webhook: Webhook) -> tuple[str, str]:
+        """The document that turns the call away as busy, and its media type."""
+
+    def wire(self) -> Wire:
+        """The dialect of its media socket, for one call."""
