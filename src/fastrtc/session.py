@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol
 import numpy as np
 
 from fastrtc.audio.convert import Pcm, with_channels
-from fastrtc.audio.playout import FRAMES_PER_SECOND, Playout
+from fastrtc.audio.playout import FRAMES_PER_SECOND, Mark, Playout
 from fastrtc.audio.resample import StreamResampler
 from fastrtc.clock import FrameClock
 from fastrtc.context import Context, PhoneCall, current_context
@@ -59,6 +59,9 @@ class Line(Protocol):
 
     def clear(self) -> bool:
         """Let the far side drop the sound that it buffers, and its marks; whether it had any."""
+
+    def take_back(self) -> list[Pcm | Mark] | None:
+        """Let the far side drop the sound that it buffers, to be sent again; None if it cannot."""
 
     async def close(self) -> None:
         """Hang up."""
@@ -253,6 +256,15 @@ class Session:
         cleared = self.line is not None and self.line.clear()
         self.playout.interrupt(fade=not cleared)
         self._sent.clear()
+
+    def hold(self) -> None:
+        """See `Host`."""
+        if self.playout.held:
+            return
+        back = None if self.line is None else self.line.take_back()
+        if back:
+            self.playout.put_back(back)
+        self.playout.hold(fade=not back)
 
     def when_heard(self, action: Callable[[], None]) -> None:
         """See `Host`."""

@@ -211,6 +211,8 @@ const REFUSALS = [
   [{ error: "concurrency_limit_reached", limit: 1 }, /1 call at a time/],
   [{ error: "connection_already_exists" }, /already open/],
   [{ error: "invalid_sdp" }, /could not read/],
+  [{ error: "connection_failed" }, /went wrong on the server/],
+  [{ error: "not_authorized" }, /not allowed/],
   [{ error: "out_of_tea" }, /out_of_tea/],
 ];
 for (const [meta, words] of REFUSALS)

@@ -150,7 +150,7 @@ export class FakeServer {
 }
 
 /** The audio graph, with a loudness that the test sets on the stream. */
-class FakeAudioContext {
+export class FakeAudioContext {
   createMediaStreamSource(stream) {
     return { connect: (analyser) => (analyser.stream = stream), disconnect() {} };
   }
@@ -170,7 +170,7 @@ class FakeAudioContext {
 
 /** Puts a browser in place of Node for one test. */
 export function browser(t) {
-  mock.timers.enable({ apis: ["setTimeout"] });
+  mock.timers.enable({ apis: ["setTimeout", "setInterval"] });
   FakePeer.made = [];
   const window = new EventTarget();
   const media = {
@@ -202,21 +202,26 @@ export function browser(t) {
     navigator: { mediaDevices: media },
     addEventListener: window.addEventListener.bind(window),
   };
+  t.after(() => mock.timers.reset());
+  install(t, globals);
+  return { server, media, window };
+}
+
+/** Puts globals in their place for one test. */
+export function install(t, globals) {
   const before = Object.keys(globals).map((name) => [name, Object.getOwnPropertyDescriptor(globalThis, name)]);
   for (const [name, value] of Object.entries(globals))
     Object.defineProperty(globalThis, name, { value, configurable: true, writable: true });
   t.after(() => {
-    mock.timers.reset();
     for (const [name, descriptor] of before)
       descriptor ? Object.defineProperty(globalThis, name, descriptor) : delete globalThis[name];
   });
-  return { server, media, window };
 }
 
 /** A client with a diary of its events. */
 export function caller(options) {
   const client = new FastRTCClient({ audio: { play: async () => {} }, ...options });
-  const diary = { state: [], turn: [], message: [], error: [] };
+  const diary = { state: [], turn: [], transport: [], message: [], error: [] };
   for (const type of Object.keys(diary))
     client.addEventListener(type, ({ detail }) =>
       diary[type].push(detail[type] && type !== "message" ? detail[type] : detail),

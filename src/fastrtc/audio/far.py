@@ -109,6 +109,20 @@ class FarPlayout:
         self._played = self._returned = self.sent
         return held
 
+    def take_back(self) -> tuple[int, list[tuple[int, Callable[[], None]]]]:
+        """The far side drops what it holds, to be sent again.
+
+        What the clock says has been played when the order leaves has been played when it arrives:
+        sound and order take the same way.
+
+        Returns:
+            How many frames it drops, and who waits for which of them: after so many.
+        """
+        dropped = self.sent - self._played
+        waiting = [(max(0, one.place - self._played), one.reached) for one in self._waiting]
+        self.clear()
+        return dropped, waiting
+
     def forget(self) -> None:
         """Nobody waits any more for what was sent to be heard."""
         self._waiting.clear()

@@ -26,7 +26,7 @@ class _Law:
     def encode(self, pcm: Pcm) -> bytes:
         """One byte for each sample, shape ``(channels, n)``; channels are interleaved."""
         packed = np.ascontiguousarray(pcm.T)
-        return self._codes[packed.view(np.uint16)].tobytes()
+        return self._codes.take(packed.view(np.uint16)).tobytes()
 
     def decode(self, data: bytes, channels: int = 1) -> Pcm:
         """Samples of shape ``(channels, n)``.
@@ -35,7 +35,7 @@ class _Law:
             ValueError: the bytes are not a whole number of samples of all channels.
         """
         codes = np.frombuffer(data, np.uint8)
-        pcm: Pcm = self._samples[codes].reshape(-1, channels).T
+        pcm: Pcm = self._samples.take(codes, mode="wrap").reshape(-1, channels).T
         return pcm
 
 

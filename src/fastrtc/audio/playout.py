@@ -7,7 +7,7 @@ own: whoever calls `next_frame` every 20 ms makes time pass.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -129,18 +129,26 @@ class Playout:
             frame[:, :length] = (frame[:, :length] * ramp).astype(np.int16)
         return frame
 
-    def hold(self) -> None:
+    def hold(self, *, fade: bool = True) -> None:
         """Fall silent within a few milliseconds, and keep all that waits.
 
-        What is heard of the fade comes again after `resume`, so that nothing is lost.
+        What is heard of the fade comes again after `resume`, so that nothing is lost. Without
+        ``fade`` the sound has been broken off already, by a far side that dropped it.
         """
         if self._held:
             return
         self._held = True
-        tail = self._fade_out()
+        tail = self._fade_out() if fade else self._silence()
         self._fading = tail if tail.shape[1] else None
-        self._broken_off = self._fade_in or self._fading is not None
+        self._broken_off = self._fade_in or self._fading is not None or not fade
         self._fade_in = False
+
+    def put_back(self, items: Sequence[Pcm | Mark]) -> None:
+        """Queue sound and marks again that went out and were not heard, before all that waits."""
+        self._queue.extendleft(reversed(items))
+        samples = sum(item.shape[1] for item in items if not isinstance(item, Mark))
+        self._queued += samples
+        self.heard -= samples
 
     def resume(self) -> None:
         """Go on from where the sound was held."""

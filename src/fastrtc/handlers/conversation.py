@@ -210,7 +210,7 @@ class Conversation:
             elif event.kind is Kind.USER_FINISHED:
                 self._finished(event, utterance)
             elif event.kind is Kind.MAY_INTERRUPT:
-                self.host.playout.hold()
+                self.host.hold()
             elif event.kind is Kind.UNCLEAR:
                 self._unclear(event)
             elif event.kind is Kind.FALSE_ALARM:

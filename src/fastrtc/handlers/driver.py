@@ -83,6 +83,9 @@ class Host(Protocol):
     def silence(self) -> None:
         """Drop the sound that waits to be heard, here and where the far side buffers it."""
 
+    def hold(self) -> None:
+        """Fall silent, and keep the sound that waits, until `Playout.resume`."""
+
     def when_heard(self, action: Callable[[], None]) -> None:
         """Call something when the caller has heard all that stands in the playout now.
 

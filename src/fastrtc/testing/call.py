@@ -285,6 +285,9 @@ class VirtualCall:
         self.cleared.append(self.now)
         return False
 
+    def take_back(self) -> None:
+        """See `Line`: there is nothing to take."""
+
     async def close(self) -> None:
         """See `Line`."""
 

@@ -125,8 +125,8 @@ class WebSocketWire:
             return self._start(given)
         if event == "stop":
             return Stopped()
-        if isinstance(event, str):
-            return None  # Of a later version.
+        if isinstance(event, str) or isinstance(given.get("type"), str):
+            return None  # Of a later version, or the page's own.
         raise WireError(f"expected an object with an event, got {message[:80]!r}")
 
     def started(self, call_id: str) -> list[Message]:

@@ -3,6 +3,9 @@ export type Mode = "send-receive" | "send" | "receive";
 
 export type ConnectionState = "idle" | "connecting" | "connected" | "reconnecting" | "closed" | "failed";
 
+/** What carries a call: WebRTC over UDP, or a WebSocket over TCP. */
+export type Transport = "webrtc" | "websocket";
+
 /** `asleep` until a stop word is heard. */
 export type Turn = "listening" | "asleep" | "hearing" | "thinking" | "speaking" | "interrupted";
 
@@ -25,14 +28,17 @@ export type ErrorCode =
   | "microphone_failed"
   | "microphone_lost"
   | "concurrency_limit_reached"
+  | "not_authorized"
   | "connection_already_exists"
   | "invalid_sdp"
   | "unknown_connection"
   | "stream_missing"
   | "server_refused"
   | "server_unreachable"
+  | "connection_failed"
   | "server_error"
   | "ice_failed"
+  | "socket_failed"
   | "connection_lost"
   | "reconnect_failed"
   | "stream_ended"
@@ -56,19 +62,33 @@ export interface CandidateBody {
   candidate: RTCIceCandidateInit;
 }
 
+/** Takes an offer back that led nowhere. */
+export interface CancelBody {
+  type: "cancel";
+  webrtc_id: string;
+}
+
 export interface FailedReply {
   status: "failed";
   meta: { error: string; limit?: number; [detail: string]: unknown };
 }
 
-export type SignalBody = OfferBody | CandidateBody;
+export type SignalBody = OfferBody | CandidateBody | CancelBody;
 export type SignalReply = { type: "answer"; sdp: string } | { status: "success" } | FailedReply;
 
 export interface FastRTCOptions {
   /** Base URL of the stream, resolved against the page; `"."` by default. */
   url?: string;
-  /** Takes the place of the HTTP signalling. Without a `url` beside it, the stream's settings are not fetched. */
+  /**
+   * Takes the place of the HTTP signalling. Without a `url` beside it, the stream's settings are not fetched, and no
+   * WebSocket is fallen back on.
+   */
   signal?: (body: SignalBody, cancel: AbortSignal) => Promise<SignalReply>;
+  /**
+   * `"auto"` by default: WebRTC, or a WebSocket where WebRTC is missing or finds no path. A network that has needed
+   * the WebSocket once gets it at once from then on.
+   */
+  transport?: "auto" | Transport;
   /** Goes before the stream's own setting. */
   mode?: Mode;
   /** Goes before the stream's own setting; null asks for the browser's defaults. */
@@ -77,7 +97,7 @@ export interface FastRTCOptions {
   trackConstraints?: MediaTrackConstraints | null;
   /** The microphone to begin with, should it be there. */
   deviceId?: string;
-  /** `webrtc_id` of the first connection; each later connection gets a new one. */
+  /** The server's id of the first connection; each later connection gets a new one. */
   id?: string;
   /** Plays the replies; the client makes one if none is given. */
   audio?: HTMLAudioElement;
@@ -179,6 +199,8 @@ export interface TurnRecord {
 export interface FastRTCEventMap {
   state: CustomEvent<{ state: ConnectionState }>;
   turn: CustomEvent<{ turn: Turn | null }>;
+  /** Comes as soon as a transport is tried; null once the call is over. */
+  transport: CustomEvent<{ transport: Transport | null }>;
   /** Every well formed message, as the server sent it. */
   message: CustomEvent<ServerMessage>;
   /** `message` is a sentence that can be shown as it is. */
@@ -207,7 +229,9 @@ export class FastRTCClient extends EventTarget {
   readonly state: ConnectionState;
   /** Null without a call. */
   readonly turn: Turn | null;
-  /** The `webrtc_id` by which the server knows this call; a fresh connection changes it. */
+  /** What carries the call, or is tried for it; null without a call. */
+  readonly transport: Transport | null;
+  /** The id by which the server knows this call; a fresh connection changes it. */
   readonly id: string;
   readonly muted: boolean;
   /** What the stream says of itself, overlaid with the options. */

@@ -1,7 +1,9 @@
 /**
  * A live voice line to a FastRTC stream. Draws nothing, so any page or component can stand on it.
  */
+import { Meter } from "./meter.js";
 import { FastRTCError, Signalling, WebRTCTransport } from "./signalling.js";
+import { WebSocketTransport } from "./socket.js";
 
 export { FastRTCError };
 
@@ -9,6 +11,8 @@ export { FastRTCError };
 const GRACE_MS = 1_500;
 /** How long a first connection may take, in milliseconds. */
 const CONNECT_MS = 20_000;
+/** The same where a WebSocket is the alternative: a path that is there is found in less. */
+const PATH_MS = 5_000;
 /** How long one ICE restart may take before the next, and all of them before a fresh connection is tried. */
 const RESTART_MS = 2_500;
 const RESTARTS_MS = 10_000;
@@ -26,6 +30,13 @@ const MICROPHONE_ERRORS = {
   AbortError: "microphone_busy",
 };
 
+const TRANSPORTS = ["auto", "webrtc", "websocket"];
+
+/** What speaks against WebRTC, and not against the call: then a WebSocket is worth a try. */
+const NO_WEBRTC = ["unsupported", "invalid_sdp", "connection_failed", "ice_failed"];
+/** What says no more of a WebSocket than that there is none. */
+const NO_SOCKET = ["unsupported", "socket_failed", "server_unreachable"];
+
 /** Messages of a server that is watched, and the events that they become: `turn` is taken. */
 const WATCHED = { steps: "steps", decision: "decision", turn: "turn_record" };
 
@@ -42,36 +53,6 @@ const OVERHEARD = ["started_talking", "pause_detected"];
 /** Who has the turn while nothing goes on: a server with stop words says which of the two it is. */
 const RESTS = { asleep: "asleep", awake: "listening" };
 
-/** The loudness of a stream, read when asked for. */
-class Meter {
-  // Quiet room to loud voice, in dBFS: the span over which a level goes from 0 to 1.
-  static QUIET = -60;
-  static LOUD = -12;
-
-  #source;
-  #analyser;
-  #samples;
-
-  constructor(context, stream) {
-    this.#source = context.createMediaStreamSource(stream);
-    this.#analyser = context.createAnalyser();
-    this.#analyser.fftSize = 1024;
-    this.#samples = new Float32Array(1024);
-    this.#source.connect(this.#analyser);
-  }
-
-  get level() {
-    this.#analyser.getFloatTimeDomainData(this.#samples);
-    const power = this.#samples.reduce((sum, x) => sum + x * x, 0) / this.#samples.length;
-    const level = (10 * Math.log10(power) - Meter.QUIET) / (Meter.LOUD - Meter.QUIET);
-    return Math.min(1, Math.max(0, level));
-  }
-
-  close() {
-    this.#source.disconnect();
-  }
-}
-
 // Not randomUUID: a page that only listens may be served without https.
 const newId = () =>
   Array.from(crypto.getRandomValues(new Uint8Array(12)), (b) => b.toString(16).padStart(2, "0")).join("");
@@ -80,7 +61,7 @@ const newId = () =>
  * One caller of one stream.
  *
  * Events carry their news in `detail`: `state` `{state}`, `turn` `{turn}`, `message` `{type, data}`
- * as the server sent it, `error` `{code, message}` with a message made for people, `stopword` `{}` once a stop word
+ * as the server sent it, `transport` `{transport}`, `error` `{code, message}` with a message made for people, `stopword` `{}` once a stop word
  * was heard. With the option `watch` the server also tells how it takes turns: `steps` `{end, steps}`, `decision`
  * `{at, kind, …}` and, once a turn is over, `turn_record`.
  */
@@ -92,6 +73,8 @@ export class FastRTCClient extends EventTarget {
   #idUsed = false;
   #state = "idle";
   #turn = null;
+  #transport = null;
+  #needsSocket = false; // as this network has shown
   #rest = "listening";
   #muted = false;
   #call = null; // AbortController of the call under way
@@ -110,17 +93,21 @@ export class FastRTCClient extends EventTarget {
    * @param {object} [options]
    * @param {string} [options.url="."] base URL of the stream, resolved against the page
    * @param {(body: object, cancel: AbortSignal) => Promise<object>} [options.signal] takes the place of the HTTP signalling
+   * @param {"auto" | "webrtc" | "websocket"} [options.transport="auto"] `auto` is WebRTC, or a WebSocket where that fails
    * @param {"send-receive" | "send" | "receive"} [options.mode] which ways the sound goes
    * @param {RTCConfiguration | null} [options.rtcConfiguration] ICE servers and the like
    * @param {MediaTrackConstraints | null} [options.trackConstraints] laid over the defaults for voice
    * @param {string} [options.deviceId] the microphone to begin with
-   * @param {string} [options.id] `webrtc_id` of the first connection; later ones get new ids
+   * @param {string} [options.id] the server's id of the first connection; later ones get new ids
    * @param {HTMLAudioElement} [options.audio] plays the replies; one is made if none is given
    * @param {boolean} [options.watch=false] asks the server to tell how it takes turns
    */
   constructor(options = {}) {
     super();
-    this.#options = { ...options };
+    const { transport = "auto" } = options;
+    if (!TRANSPORTS.includes(transport))
+      throw new TypeError(`transport is one of ${TRANSPORTS.join(", ")}, not ${JSON.stringify(transport)}`);
+    this.#options = { ...options, transport };
     this.#signalling = new Signalling(options.url ?? ".", options.signal);
     this.#id = options.id ?? newId();
     this.#audio = options.audio ?? null;
@@ -136,7 +123,12 @@ export class FastRTCClient extends EventTarget {
     return this.#turn;
   }
 
-  /** The `webrtc_id` by which the server knows this call. */
+  /** What carries the call, or is tried for it: `webrtc` or `websocket`; null without a call. */
+  get transport() {
+    return this.#transport;
+  }
+
+  /** The id by which the server knows this call. */
   get id() {
     return this.#id;
   }
@@ -292,32 +284,69 @@ export class FastRTCClient extends EventTarget {
     };
   }
 
-  /** Makes a fresh line and waits until it carries sound. */
+  /** Makes a fresh line over whatever there is a path for. */
   async #dial(signal) {
+    if (this.#options.transport === "websocket" || this.#needsSocket) return this.#dialOver("websocket", signal);
+    try {
+      await this.#dialOver("webrtc", signal);
+    } catch (error) {
+      signal.throwIfAborted();
+      if (!this.#canFallBack || !this.#speaksAgainstWebRTC(error)) throw error;
+      await this.#fallBack(error, signal);
+    }
+  }
+
+  get #canFallBack() {
+    const { transport, signal, url } = this.#options;
+    const placed = url !== undefined || !signal; // or nobody has said where
+    return transport === "auto" && placed && WebSocketTransport.possible(this.#context);
+  }
+
+  #speaksAgainstWebRTC(error) {
+    // What is no error of ours comes from the browser, or from a `signal` function, which alone knows what it means.
+    return error instanceof FastRTCError ? NO_WEBRTC.includes(error.code) : !this.#options.signal;
+  }
+
+  async #fallBack(error, signal) {
+    this.#line?.close();
+    if (error.code !== "unsupported") await this.#signalling.cancel(this.#id, signal);
+    signal.throwIfAborted();
+    try {
+      await this.#dialOver("websocket", signal);
+      this.#needsSocket = true;
+    } catch (failure) {
+      throw failure instanceof FastRTCError && !NO_SOCKET.includes(failure.code) ? failure : error;
+    }
+  }
+
+  /** Makes a fresh line and waits until it carries sound. */
+  async #dialOver(transport, signal) {
     if (this.#idUsed) this.#id = newId();
-    this.#idUsed = true;
     this.#rest = "listening";
-    const { mode, rtcConfiguration } = this.config;
-    const stream = this.#localStream;
-    const line = new WebRTCTransport({
-      id: this.#id,
-      signalling: this.#signalling,
-      mode,
-      stream,
-      track: stream?.getAudioTracks()[0],
-      rtcConfiguration,
-      watch: Boolean(this.#options.watch),
-    });
-    this.#line = line;
+    this.#setTransport(transport);
+    const line = (this.#line = this.#makeLine(transport));
+    this.#idUsed = true;
     line.onmessage = (text) => this.#receive(text);
     line.onstream = (remote) => this.#hear(remote);
     line.onstate = (state) => this.#watch(state);
     await line.offer();
     signal.throwIfAborted();
+    const patience = this.#canFallBack ? PATH_MS : CONNECT_MS;
     if (line.state !== "connected")
-      await this.#pause(CONNECT_MS, signal, (it) => ["connected", "failed", "closed"].includes(it));
+      await this.#pause(patience, signal, (it) => ["connected", "failed", "closed"].includes(it));
     if (line.state !== "connected") throw new FastRTCError("ice_failed");
     this.#setTurn(this.#rest);
+  }
+
+  #makeLine(transport) {
+    const { mode, rtcConfiguration } = this.config;
+    const stream = this.#localStream;
+    const track = stream?.getAudioTracks()[0];
+    const common = { id: this.#id, mode, track, watch: Boolean(this.#options.watch) };
+    const signalling = this.#signalling;
+    return transport === "websocket"
+      ? new WebSocketTransport({ ...common, url: signalling.socket, context: this.#context })
+      : new WebRTCTransport({ ...common, signalling, stream, rtcConfiguration });
   }
 
   #hear(stream) {
@@ -468,6 +497,7 @@ export class FastRTCClient extends EventTarget {
     this.#line = this.#localStream = this.#remoteStream = null;
     this.#inputMeter = this.#outputMeter = this.#context = null;
     this.#setTurn(null);
+    this.#setTransport(null);
   }
 
   #setState(state) {
@@ -480,6 +510,12 @@ export class FastRTCClient extends EventTarget {
     if (turn === this.#turn) return;
     this.#turn = turn;
     this.#emit("turn", { turn });
+  }
+
+  #setTransport(transport) {
+    if (transport === this.#transport) return;
+    this.#transport = transport;
+    this.#emit("transport", { transport });
   }
 
   #report(error) {

@@ -4,7 +4,11 @@ import { FastRTCClient } from "./client.js";
 import { showTurnTaking } from "./strip.js";
 import { showTranscript } from "./transcript.js";
 
-const client = (window.fastrtc = new FastRTCClient({ watch: true }));
+const TRANSPORTS = { webrtc: "WebRTC", websocket: "WebSocket" };
+
+const wished = new URLSearchParams(location.search).get("transport");
+const transport = Object.hasOwn(TRANSPORTS, wished) ? wished : "auto";
+const client = (window.fastrtc = new FastRTCClient({ watch: true, transport }));
 const $ = (id) => document.getElementById(id);
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
 
@@ -62,6 +66,8 @@ function show() {
   const on = ["connecting", "connected", "reconnecting"].includes(state);
   say($("status"), STATUS[state]);
   $("status").dataset.state = state;
+  say($("transport"), TRANSPORTS[client.transport] ?? "");
+  $("transport").hidden = !client.transport;
   say($("turn"), words());
   $("turn").dataset.turn = turn ?? "";
   say($("talk").querySelector("span"), on ? "Hang up" : mode === "receive" ? "Listen" : "Talk");
@@ -102,6 +108,7 @@ client.addEventListener("state", ({ detail: { state } }) => {
 });
 
 client.addEventListener("turn", show);
+client.addEventListener("transport", show);
 
 client.addEventListener("stopword", () => {
   wokenAt = performance.now();

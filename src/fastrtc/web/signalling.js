@@ -5,10 +5,12 @@
 
 /** How long the server may take over one reply, in milliseconds. */
 const REPLY_MS = 10_000;
+/** How long a call waits for the server to let an older one go. */
+const CANCEL_MS = 1_000;
 
 const WORDS = {
   insecure_page: "This page may not use a microphone. Open it over https, or on localhost.",
-  unsupported: "This browser cannot make calls: it has no WebRTC.",
+  unsupported: "This browser cannot make the call: it has no WebRTC, or this page is not served over https.",
   microphone_missing: "No microphone was found. Plug one in and try again.",
   microphone_denied: "The microphone is blocked for this page. Allow it in the browser's site settings and try again.",
   microphone_busy: "Another program is using the microphone. Close that program and try again.",
@@ -20,15 +22,19 @@ const WORDS = {
       : limit === 1
         ? "The line is busy: the server takes 1 call at a time. Try again in a moment."
         : "All lines are busy. Try again in a moment.",
+  not_authorized: "You are not allowed to call this stream.",
   connection_already_exists: "A call with this id is already open.",
   invalid_sdp: "The server could not read this browser's offer.",
   unknown_connection: "The server no longer knows this call.",
   stream_missing: "There is no stream at this address.",
   server_refused: ({ detail }) => `The server could not take the call${detail ? ` (${detail})` : ""}.`,
   server_unreachable: "The server cannot be reached. Check that it is running and that you are online.",
+  connection_failed: "Something went wrong on the server, so it could not take the call.",
   server_error: "Something went wrong on the server.",
   ice_failed:
     "No path to the server was found. A firewall may be in the way; on such a network the server needs a TURN relay.",
+  socket_failed:
+    "No WebSocket to the server could be opened. A proxy may be in the way, or the server does not allow this page.",
   connection_lost: "The connection was lost. Trying to get it back.",
   reconnect_failed: "The connection was lost and could not be brought back. Check the network, then call again.",
   stream_ended: "The server ended the call.",
@@ -44,6 +50,12 @@ export class FastRTCError extends Error {
     this.name = "FastRTCError";
     this.code = code;
   }
+}
+
+/** The server's refusal as an error. */
+export function readRefusal({ meta }) {
+  const { error = "server_refused", ...more } = meta ?? {};
+  return new FastRTCError(error, more);
 }
 
 /** Runs `work(signal)`, but no longer than `ms` and not beyond `cancel`. */
@@ -94,14 +106,23 @@ export class Signalling {
   }
 
   /** Sends an offer or a candidate; a refusal comes back as an error. */
-  async send(body, cancel) {
+  async send(body, cancel, ms = REPLY_MS) {
     const carry = this.#signal ?? ((it, signal) => this.#post(it, signal));
-    const reply = await within(REPLY_MS, cancel, async (signal) => carry(body, signal));
-    if (reply?.status === "failed") {
-      const { error = "server_refused", ...meta } = reply.meta ?? {};
-      throw new FastRTCError(error, meta);
-    }
+    const reply = await within(ms, cancel, async (signal) => carry(body, signal));
+    if (reply?.status === "failed") throw readRefusal(reply);
     return reply;
+  }
+
+  /** Takes an offer back, so that its place is free; a server that does not see why is not waited for. */
+  async cancel(id, cancel) {
+    await this.send({ type: "cancel", webrtc_id: id }, cancel, CANCEL_MS).catch(() => {});
+  }
+
+  /** Where the stream takes calls over a WebSocket. */
+  get socket() {
+    const url = new URL("websocket/offer", this.#base);
+    url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
+    return url;
   }
 
   async #post(body, signal) {
@@ -122,6 +143,7 @@ export class Signalling {
     // A proxy answers so in place of a server that is away.
     if ([502, 503, 504].includes(response.status)) throw new FastRTCError("server_unreachable");
     if (response.status === 404) throw new FastRTCError("stream_missing");
+    if (response.status >= 500) throw new FastRTCError("connection_failed");
     if (!response.ok) throw new FastRTCError("server_refused", { detail: `HTTP ${response.status}` });
     try {
       return await response.json();

@@ -16,7 +16,7 @@ from starlette.websockets import WebSocket
 from fastrtc.admission import Refused
 from fastrtc.audio.convert import Pcm, with_channels
 from fastrtc.audio.far import FarPlayout
-from fastrtc.audio.playout import FRAMES_PER_SECOND
+from fastrtc.audio.playout import FRAMES_PER_SECOND, Mark
 from fastrtc.audio.resample import StreamResampler
 from fastrtc.messages import create_message
 from fastrtc.session import Session
@@ -70,9 +70,11 @@ class SocketLine:
         self._session: Session | None = None
         self._far = FarPlayout(0, marks=False)
         self._resampler: StreamResampler | None = None
+        self._recent: deque[Pcm] = deque(maxlen=wire.lead)
+        """The newest frames that were sent, which the far side may not have played."""
         self._outbox: deque[tuple[Message, bool]] = deque()
         """Messages that wait, and whether each is sound."""
-        self._news = asyncio.Event()
+        self._news: asyncio.Future[None] | None = None
         self._closing = False
         self._writing_since: float | None = None
         """When the message that now leaves began to."""
@@ -229,12 +231,15 @@ class SocketLine:
         if frame is None and not self._sounding:
             return
         self._sounding = frame is not None
-        if frame is None:
-            playout = self._session.playout
-            frame = np.zeros((playout.channels, playout.frame_samples), np.int16)
-        pcm = self._resampler.process(with_channels(frame, self._wire.channels))
-        self._send(self._wire.media(pcm), sound=True)
-        self._mark(self._far.send())
+        playout = self._session.playout
+        silence = np.zeros((playout.channels, playout.frame_samples), np.int16)
+        sound = silence if frame is None else frame
+        pcm = self._resampler.process(with_channels(sound, self._wire.channels))
+        if pcm.shape[1]:
+            self._send(self._wire.media(pcm), sound=True)
+            # The silence was no part of the playout.
+            self._recent.append(silence[:, :0] if frame is None else frame)
+            self._mark(self._far.send())
 
     def mark(self, reached: Callable[[], None]) -> None:
         """See `Line`."""
@@ -247,24 +252,28 @@ class SocketLine:
 
     def clear(self) -> bool:
         """See `Line`."""
-        messages = self._wire.clear()
-        if not messages:
+        if not self._drop():
             # It will play what it has; nobody waits for that any more.
             self._far.forget()
             return False
-        kept = [item for item in self._outbox if not item[1]]
-        self._outbox.clear()
-        self._outbox.extend(kept)
-        self._send(messages)
-        if self._resampler is not None:
-            self._resampler.flush()
-        self._sounding = False
         return self._far.clear()
+
+    def take_back(self) -> list[Pcm | Mark] | None:
+        """See `Line`."""
+        if not self._drop():
+            return None
+        dropped, waiting = self._far.take_back()
+        frames = list(self._recent)[-dropped:] if dropped else []
+        items: list[Pcm | Mark] = list(frames)
+        # From the last, so that the places of those before them stay right.
+        for after, reached in reversed(waiting):
+            items.insert(after, Mark(reached))
+        return items
 
     async def close(self) -> None:
         """See `Line`: what waits is still sent, if the client reads it soon."""
         self._closing = True
-        self._news.set()
+        self._ring()
         if self._writer is not None:
             await asyncio.wait([self._writer], timeout=FLUSH_SECONDS)
             self._writer.cancel()
@@ -275,6 +284,19 @@ class SocketLine:
 
     # To the client.
 
+    def _drop(self) -> bool:
+        """Let the far side drop what it holds, and drop what waits here; whether it can."""
+        messages = self._wire.clear()
+        if messages:
+            kept = [item for item in self._outbox if not item[1]]
+            self._outbox.clear()
+            self._outbox.extend(kept)
+            self._send(messages)
+            if self._resampler is not None:
+                self._resampler.flush()
+            self._sounding = False
+        return bool(messages)
+
     def _mark(self, place: int | None) -> None:
         if place is not None:
             self._send(self._wire.mark(str(place)), sound=True)
@@ -282,8 +304,7 @@ class SocketLine:
     def _send(self, messages: list[Message], *, sound: bool = False) -> None:
         for message in messages:
             self._outbox.append((message, sound))
-        if messages:
-            self._news.set()
+        self._ring()
         if len(self._outbox) > MOST_UNSENT:
             self._give_up()
 
@@ -299,11 +320,15 @@ class SocketLine:
                     self._writing_since = None
                 if self._closing:
                     return
-                self._news.clear()
-                await self._news.wait()
+                self._news = self._loop.create_future()
+                await self._news
         except Exception:
             # The client has gone; the reader is told so too.
             logger.debug("%s: a message could not be sent", self._name, exc_info=True)
+
+    def _ring(self) -> None:
+        if self._news is not None and not self._news.done():
+            self._news.set_result(None)
 
     def _too_slow(self) -> None:
         if not self._slow:

@@ -11,7 +11,8 @@ from fastrtc.audio.convert import Pcm
 from fastrtc.audio.jitter import JitterBuffer
 from fastrtc.audio.playout import FRAMES_PER_SECOND
 from fastrtc.transports.opus import OpusDecoder, OpusEncoder
-from fastrtc.transports.webrtc.rtp import CLOCK_RATE, Reception, RtpPacket, write_rtp
+from fastrtc.transports.rtp import PacketLimit, RtpPacket, write_rtp
+from fastrtc.transports.webrtc.rtp import CLOCK_RATE, Reception
 
 FRAME_TICKS: Final = CLOCK_RATE // FRAMES_PER_SECOND
 TRAILING_FRAMES: Final = 10
@@ -19,10 +20,6 @@ TRAILING_FRAMES: Final = 10
 SILENT_FRAMES: Final = 20
 """After those, one frame of silence in so many (0.4 s, as Opus DTX): it keeps the way open."""
 
-MOST_PACKETS: Final = 200
-"""Packets a second that are decoded: four times those of a call, or packets of 5 ms."""
-BURST: Final = 200
-"""Packets that may come at once, after a stall of the network."""
 NEW_SOURCE_SECONDS: Final = 0.5
 """A client changes its track no more often than this."""
 
@@ -72,15 +69,14 @@ class Incoming:
         self._channels = channels
         self._begin()
         self.reception: Reception | None = None
-        self._allowed = float(BURST)
-        self._last = 0.0
+        self._limit = PacketLimit()
         self._changed = -NEW_SOURCE_SECONDS
 
     def add(self, packet: RtpPacket, at: float) -> list[Pcm]:
         """Take a packet that came at this time (s); the sound that is ready now."""
         if packet.payload_type != self._payload_type or not packet.payload:
             return []
-        if not self._is_allowed(at):
+        if not self._limit.allows(at):
             return []
         if self.reception is None or self.reception.ssrc != packet.ssrc:
             # A new source: the client has changed its track.
@@ -95,15 +91,6 @@ class Incoming:
             pcm = None if payload is None else self._decoder.decode(payload)
             sound.append(self._decoder.conceal() if pcm is None else pcm)
         return sound
-
-    def _is_allowed(self, at: float) -> bool:
-        """Whether this packet is within what a call may send: a flood must not take the loop."""
-        self._allowed = min(BURST, self._allowed + MOST_PACKETS * (at - self._last))
-        self._last = at
-        if self._allowed < 1:
-            return False
-        self._allowed -= 1
-        return True
 
     def _begin(self) -> None:
         self._jitter: JitterBuffer[bytes] = JitterBuffer()

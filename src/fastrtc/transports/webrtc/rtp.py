@@ -1,9 +1,8 @@
-"""RTP and RTCP packets (RFC 3550), as far as one audio stream needs them. Pure."""
+"""RTCP packets (RFC 3550), as far as one audio stream needs them. Pure."""
 
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from typing import Final
 
 CLOCK_RATE: Final = 48_000
@@ -13,44 +12,6 @@ NTP_EPOCH: Final = 2_208_988_800
 SENDER_REPORT: Final = 200
 RECEIVER_REPORT: Final = 201
 SOURCE_DESCRIPTION: Final = 202
-
-
-@dataclass(frozen=True)
-class RtpPacket:
-    """A packet of media that has come."""
-
-    payload_type: int
-    sequence: int
-    timestamp: int
-    ssrc: int
-    payload: bytes
-
-
-def parse_rtp(data: bytes) -> RtpPacket | None:
-    """Read a packet; None if it is none."""
-    if len(data) < 12 or data[0] >> 6 != 2:
-        return None
-    first, second, sequence, timestamp, ssrc = struct.unpack_from("!BBHII", data)
-    start = 12 + 4 * (first & 0x0F)
-    if first & 0x10:
-        if len(data) < start + 4:
-            return None
-        start += 4 + 4 * int.from_bytes(data[start + 2 : start + 4], "big")
-    end = len(data)
-    if first & 0x20:
-        end -= data[-1]
-    if start > end:
-        return None
-    return RtpPacket(second & 0x7F, sequence, timestamp, ssrc, data[start:end])
-
-
-def write_rtp(
-    payload_type: int, marker: bool, sequence: int, timestamp: int, ssrc: int, payload: bytes
-) -> bytes:
-    """A packet of media."""
-    second = payload_type | (0x80 if marker else 0)
-    head = struct.pack("!BBHII", 0x80, second, sequence & 0xFFFF, timestamp & 0xFFFFFFFF, ssrc)
-    return head + payload
 
 
 class Reception:

@@ -96,6 +96,9 @@ class WebRTCLine:
         """See `Line`: a browser buffers a few packets only."""
         return False
 
+    def take_back(self) -> None:
+        """See `Line`: there is nothing to take."""
+
     async def close(self) -> None:
         """See `Line`."""
         self._timer.cancel()

@@ -19,11 +19,12 @@ from aiortc.rtcsctptransport import RTCSctpCapabilities, RTCSctpTransport
 
 from fastrtc.audio.convert import Pcm
 from fastrtc.transports.opus import RATE
+from fastrtc.transports.rtp import parse_rtp
 from fastrtc.transports.webrtc.aiortc_engine.ice import IceLink
 from fastrtc.transports.webrtc.candidates import RemoteCandidate
 from fastrtc.transports.webrtc.engine import PeerEvents
 from fastrtc.transports.webrtc.media import Incoming, Outgoing
-from fastrtc.transports.webrtc.rtp import parse_rtp, write_report
+from fastrtc.transports.webrtc.rtp import write_report
 from fastrtc.transports.webrtc.sdp import ANSWERED, Answerer, Offer, write_answer
 
 logger = logging.getLogger(__name__)
