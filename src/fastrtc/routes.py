@@ -13,7 +13,6 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from fastrtc.admission import Refused
 from fastrtc.transports.sockets.line import REFUSED
-from fastrtc.transports.telephone.exchange import PROVIDERS
 
 if TYPE_CHECKING:
     from fastrtc.stream import Stream
@@ -44,11 +43,8 @@ def make_router(
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Any) -> AsyncIterator[None]:
-        if stream.telephone is not False and stream.phones.is_open:
-            logger.warning(
-                "Anyone who can reach this server may call in over its telephone routes: set "
-                "TWILIO_AUTH_TOKEN, or Stream(telephone=False) to have no such routes"
-            )
+        if stream.telephone is not False:
+            stream.phones.warn()
         yield
         await stream.close()
 
@@ -96,7 +92,7 @@ def _add_telephone(router: APIRouter, stream: Stream) -> None:
     @router.api_route("/telephone/incoming-call", methods=["GET", "POST"])
     @router.api_route("/telephone/{provider}/incoming", methods=["GET", "POST"])
     async def incoming(request: Request, provider: str = "twilio") -> Response:
-        if provider not in PROVIDERS:
+        if provider not in stream.phones.names:
             raise HTTPException(404)
         try:
             return await stream.handle_incoming_call(request, provider)
@@ -107,7 +103,7 @@ def _add_telephone(router: APIRouter, stream: Stream) -> None:
     @router.websocket("/telephone/handler")
     @router.websocket("/telephone/{provider}/handler")
     async def handler(websocket: WebSocket, provider: str = "twilio") -> None:
-        if provider not in PROVIDERS:
+        if provider not in stream.phones.names:
             await websocket.close(REFUSED)
             return
         try:

@@ -135,12 +135,15 @@ class Handover(Generic[T]):
     def _add(self, item: T, weight: float) -> None:
         self._items.append((item, weight))
         self._weight += weight
-        self._changed.notify_all()
+        if len(self._items) == 1:  # Nobody waits for a second one.
+            self._changed.notify_all()
 
     def _pop(self) -> T:
         item, weight = self._items.popleft()
+        was_full = self._weight >= self.limit
         self._weight -= weight
-        self._changed.notify_all()
+        if was_full:
+            self._changed.notify_all()
         return item
 
 
@@ -148,20 +151,23 @@ class Bell:
     """Lets a worker sleep until the loop rings, at most a second."""
 
     def __init__(self) -> None:
-        self._rung = False
+        self._rung = self._asleep = False
         self._changed = threading.Condition()
 
     def ring(self) -> None:
         """Wake the worker, or let its next sleep end at once."""
-        with self._changed:
-            self._rung = True
-            self._changed.notify_all()
+        self._rung = True
+        # Read after that is written: who falls asleep between the two sees that it was rung.
+        if self._asleep:
+            with self._changed:
+                self._changed.notify_all()
 
     def sleep(self) -> None:
         """Wait for the next ring."""
         with self._changed:
+            self._asleep = True
             wait_until(self._changed, lambda: self._rung, 1.0)
-            self._rung = False
+            self._rung = self._asleep = False
 
 
 class Workers:

@@ -116,7 +116,8 @@ def test_a_reply_is_heard_in_one_piece_whatever_the_delay_of_its_echo(
     phrase: Sound, story: Sound, delay: float
 ) -> None:
     call = hears_itself(story, phrase, delay)
-    assert call.held() <= 2
+    # A delay that lies between two of those that are tried takes longer to be known.
+    assert call.held() <= 4
     assert call.turns[0].heard.seconds == pytest.approx(story[1].shape[1] / RATE, abs=0.05)
 
 

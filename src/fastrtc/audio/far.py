@@ -55,9 +55,15 @@ class FarPlayout:
 
     @property
     def unheard(self) -> int:
-        """Frames that were sent and that have not been heard, as far as is known."""
-        # What stands behind a mark that has not come back has not been played.
-        behind = self._marked[0] if self._marked else self.sent
+        """Frames that were sent and that have not been heard, as far as is known.
+
+        From any thread.
+        """
+        try:
+            # What stands behind a mark that has not come back has not been played.
+            behind = self._marked[0]
+        except IndexError:  # Not asked for first: the mark may come back between two looks.
+            behind = self.sent
         return self.sent - max(self._returned, min(self._played, behind))
 
     def tick(self) -> None:
@@ -97,7 +103,7 @@ class FarPlayout:
             return
         while self._marked and self._marked[0] <= place:
             self._marked.popleft()
-        self._returned = place
+        self._returned = max(self._returned, place)
         self._played = max(self._played, place)
         self._reach()
 
@@ -134,4 +140,6 @@ class FarPlayout:
             if first.place > heard and self._ticks < first.given_up:
                 break
             self._waiting.popleft()
+            # One that was given up is as good as returned.
+            self._returned = max(self._returned, first.place)
             first.reached()

@@ -14,7 +14,7 @@ class StreamResampler:
 
     One object serves one direction of one stream: it remembers the chunks before, so there is
     no click where two of them meet. Rates in a simple ratio, which are nearly all, are converted
-    by `Polyphase`, 0.5 to 3 ms behind. For others there is soxr: its variable-rate filter, because
+    by `Polyphase`, 1 to 7 ms behind. For others there is soxr: its variable-rate filter, because
     it gives out as much as comes in, behind by a constant 5 to 15 ms (up to 30 ms from 8 kHz); its
     fixed-rate filter works in blocks and holds a 20 ms chunk back for 20 to 40 ms.
     """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -13,6 +14,10 @@ async def wait_for_item(queue: asyncio.Queue[T], timeout: float = 0.1) -> T | No
     if not queue.empty():
         return queue.get_nowait()
     try:
-        return await asyncio.wait_for(queue.get(), timeout)
+        if sys.version_info < (3, 11):
+            return await asyncio.wait_for(queue.get(), timeout)
+        # Without a task for each item.
+        async with asyncio.timeout(timeout):
+            return await queue.get()
     except (TimeoutError, asyncio.TimeoutError):
         return None

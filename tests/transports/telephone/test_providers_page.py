@@ -22,7 +22,8 @@ PAGE = Path(__file__).parents[3] / "docs" / "telephone-providers.md"
 
 @pytest.fixture(name="example")
 def _example() -> dict[str, Any]:
-    code = PAGE.read_text(encoding="utf-8").partition("```python\n")[2].partition("```")[0]
+    blocks = [one.partition("```")[0] for one in PAGE.read_text("utf-8").split("```python\n")[1:]]
+    code = next(block for block in blocks if "class AcmeWire" in block)
     names: dict[str, Any] = {}
     exec(compile(code, str(PAGE), "exec", dont_inherit=True), names)
     return names

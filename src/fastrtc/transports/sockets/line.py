@@ -10,7 +10,6 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
-import numpy as np
 from starlette.websockets import WebSocket
 
 from fastrtc.admission import Refused
@@ -39,6 +38,8 @@ START_WITHIN: Final = 10.0
 """Seconds that a client has to begin its call."""
 LARGEST_MESSAGE: Final = 1 << 17
 """Characters or bytes: 0.5 s of stereo at 48 kHz in base64."""
+PAUSE: Final = 5
+"""Frames of silence after which a sound is over: one that is made live may be late by less."""
 UNSENT: Final = 5
 """Messages that wait for a client that does not read, before no more sound is sent to it."""
 MOST_UNSENT: Final = 2_000
@@ -78,7 +79,8 @@ class SocketLine:
         self._closing = False
         self._writing_since: float | None = None
         """When the message that now leaves began to."""
-        self._slow = self._sounding = False
+        self._slow = False
+        self._silent = 0
         self._messages, self._sound = Allowance(MESSAGES), Allowance(SOUND)
         self._complain_at = 0.0
         self._reader: asyncio.Task[None] | None = None
@@ -133,9 +135,7 @@ class SocketLine:
             return
         except Exception:
             logger.exception("A call over a socket could not be begun")
-            self._refuse(
-                Refused("connection_failed", reason="the server could not begin the call")
-            )
+            self._refuse(Refused("connection_failed", reason="the server could not begin the call"))
             return
         self._session = session
         session.line = self
@@ -225,20 +225,19 @@ class SocketLine:
         return self._far.room
 
     def send_frame(self, frame: Pcm | None) -> None:
-        """See `Line`: of silence one frame is sent, with the end of the sound before it."""
-        assert self._session is not None
+        """See `Line`: of silence nothing is sent."""
         assert self._resampler is not None
-        if frame is None and not self._sounding:
+        if frame is None:
+            self._silent += 1
+            if self._silent == PAUSE:
+                # The last millisecond must not begin what is said next.
+                self._resampler.flush()
             return
-        self._sounding = frame is not None
-        playout = self._session.playout
-        silence = np.zeros((playout.channels, playout.frame_samples), np.int16)
-        sound = silence if frame is None else frame
-        pcm = self._resampler.process(with_channels(sound, self._wire.channels))
+        self._silent = 0
+        pcm = self._resampler.process(with_channels(frame, self._wire.channels))
         if pcm.shape[1]:
             self._send(self._wire.media(pcm), sound=True)
-            # The silence was no part of the playout.
-            self._recent.append(silence[:, :0] if frame is None else frame)
+            self._recent.append(frame)
             self._mark(self._far.send())
 
     def mark(self, reached: Callable[[], None]) -> None:
@@ -294,7 +293,6 @@ class SocketLine:
             self._send(messages)
             if self._resampler is not None:
                 self._resampler.flush()
-            self._sounding = False
         return bool(messages)
 
     def _mark(self, place: int | None) -> None:

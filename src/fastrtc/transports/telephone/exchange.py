@@ -34,6 +34,8 @@ from fastrtc.transports.telephone.twilio import FACTS, twiml
 
 PROVIDERS: Final = ("twilio", "telnyx", "plivo", "vonage", "signalwire", "exotel")
 """Each a file of this folder, with a class of that name."""
+SECRETS: Final = ("FASTRTC_SECRET", "TWILIO_AUTH_TOKEN")
+"""Variables, the first of which that is set signs our tokens."""
 LARGEST_WEBHOOK: Final = 65_536
 """Bytes."""
 
@@ -50,13 +52,28 @@ class Exchange:
         self._options = options
         self._admit = admit
         self._providers: dict[str, Provider] = {}
+        known = [name for name in SECRETS if os.environ.get(name)]
         # Minted and spent by this process alone where there is no secret to share.
-        self._tokens = Tokens(os.environ.get("TWILIO_AUTH_TOKEN") or secrets.token_hex())
+        self._tokens = Tokens(os.environ[known[0]] if known else secrets.token_hex())
 
     @property
-    def is_open(self) -> bool:
-        """Whether anyone may call in, as there is no secret to verify webhooks by."""
-        return not self.provider("twilio").has_secret
+    def names(self) -> tuple[str, ...]:
+        """The platforms that have routes."""
+        return tuple(self._options.providers)
+
+    def warn(self) -> None:
+        """Tell the log if anyone may call in, as there is no secret to verify webhooks by."""
+        for name in self.names:
+            provider = self.provider(name)
+            if not provider.has_secret:
+                logger.warning(
+                    "Anyone who can reach this server may call in over its telephone routes for "
+                    "%s: %s",
+                    name,
+                    f"set {provider.secret_name}, or Stream(telephone=False) to have no such routes"
+                    if provider.secret_name
+                    else "it signs nothing, so give the stream an authorize function",
+                )
 
     def add(self, provider: Provider) -> None:
         """Know another platform."""
@@ -66,9 +83,11 @@ class Exchange:
         """A platform by its name.
 
         Raises:
-            KeyError: there is none.
+            ValueError: there is none.
         """
-        if name not in self._providers and name in PROVIDERS:
+        if name not in self._providers:
+            if name not in PROVIDERS:
+                raise ValueError(f"expected a provider of {', '.join(PROVIDERS)}, got {name!r:.80}")
             home = importlib.import_module(f"fastrtc.transports.telephone.{name}")
             kind = next(it for key, it in vars(home).items() if key.lower() == name)
             self._providers[name] = cast("Callable[[], Provider]", kind)()

@@ -115,7 +115,9 @@ class ExotelWire:
         return [json.dumps({"event": "media", "stream_sid": self._stream, "media": media})]
 
     def _start(self, start: dict[str, Any]) -> Started:
-        self._stream = text_of(start, "stream_sid")
+        if self._stream:
+            raise WireError("expected one start, got another")
+        stream, call = text_of(start, "stream_sid"), text_of(start, "call_sid")
         coding = part(start, "media_format")
         rates = {str(rate): rate for rate in RATES}
         rate = rates.get(str(coding.get("sample_rate")))
@@ -127,12 +129,13 @@ class ExotelWire:
             )
         self.rate = rate
         parameters = read_parameters(start.get("custom_parameters"))
+        self._stream = stream
         return Started(
-            self._stream,
+            stream,
             PhoneCall(
                 provider=self.name,
-                call_id=text_of(start, "call_sid"),
-                stream_id=self._stream,
+                call_id=call,
+                stream_id=stream,
                 caller=text_of(start, "from") if start.get("from") else "",
                 called=text_of(start, "to") if start.get("to") else "",
                 parameters=parameters,
@@ -148,6 +151,7 @@ class Exotel:
     """
 
     name = "exotel"
+    secret_name = ""
     has_secret = False
 
     def is_signed(self, webhook: Webhook) -> bool:

@@ -120,19 +120,22 @@ class PlivoWire:
         return []
 
     def _start(self, start: dict[str, Any], headers: Any) -> Started:
-        self._stream = text_of(start, "streamId")
+        if self._stream:
+            raise WireError("expected one start, got another")
+        stream, call = text_of(start, "streamId"), text_of(start, "callId")
         coding = part(start, "mediaFormat")
         if any(str(coding.get(name)) != value for name, value in CODING.items()):
             raise WireError(f"expected the mediaFormat {CODING}, got {coding!r:.200}")
         parameters = read_headers(headers)
         if PACKED in parameters:
             parameters.update(unpack(parameters.pop(PACKED)))
+        self._stream = stream
         return Started(
-            self._stream,
+            stream,
             PhoneCall(
                 provider=self.name,
-                call_id=text_of(start, "callId"),
-                stream_id=self._stream,
+                call_id=call,
+                stream_id=stream,
                 caller=parameters.pop(FACTS[0], ""),
                 called=parameters.pop(FACTS[1], ""),
                 parameters=parameters,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -21,6 +21,8 @@ class TelephoneOptions:
         record: whether the platform records the call: True, or its options by name.
         status_callback: a URL of yours that the platform tells about the stream and the call.
         parameters: custom parameters for `PhoneCall.parameters`.
+        providers: the platforms that have routes: ``"twilio"``, ``"telnyx"``, ``"plivo"``,
+            ``"vonage"``, ``"signalwire"``, ``"exotel"``. Each of them is a door.
     """
 
     greeting: str | None = "One moment, please."
@@ -30,6 +32,7 @@ class TelephoneOptions:
     record: bool | Mapping[str, str] = False
     status_callback: str | None = None
     parameters: Mapping[str, str] = field(default_factory=dict)
+    providers: Sequence[str] = ("twilio",)
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,8 @@ class Provider(Protocol):
 
     name: str
     """As in ``/telephone/{name}/incoming``."""
+    secret_name: str
+    """The variable that holds the secret; empty where webhooks are not signed."""
 
     @property
     def has_secret(self) -> bool:

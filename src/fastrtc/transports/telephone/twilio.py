@@ -105,19 +105,21 @@ class TwilioWire:
         return []
 
     def _start(self, start: dict[str, Any]) -> Started:
-        self._stream = text_of(start, "streamSid")
-        quoted = json.dumps(self._stream)
-        self._media = f'{{"event": "media", "streamSid": {quoted}, "media": {{"payload": '
+        if self._stream:
+            raise WireError("expected one start, got another")
+        stream, call = text_of(start, "streamSid"), text_of(start, "callSid")
         coding = part(start, "mediaFormat") if "mediaFormat" in start else CODING
         if any(coding.get(name) != value for name, value in CODING.items()):
             raise WireError(f"expected the mediaFormat {CODING}, got {coding!r:.200}")
         parameters = read_parameters(start.get("customParameters"))
+        self._stream, quoted = stream, json.dumps(stream)
+        self._media = f'{{"event": "media", "streamSid": {quoted}, "media": {{"payload": '
         return Started(
-            self._stream,
+            stream,
             PhoneCall(
                 provider=self.name,
-                call_id=text_of(start, "callSid"),
-                stream_id=self._stream,
+                call_id=call,
+                stream_id=stream,
                 caller=parameters.pop(FACTS[0], ""),
                 called=parameters.pop(FACTS[1], ""),
                 parameters=parameters,

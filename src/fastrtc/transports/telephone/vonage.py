@@ -54,6 +54,7 @@ class VonageWire:
     has_marks = True
     rate = 16_000
     channels = 1
+    _begun = False
 
     def read(self, message: Message) -> Event | None:
         """See `Wire`. Vonage has no message for the end of a call: it closes the socket."""
@@ -93,11 +94,13 @@ class VonageWire:
         return []
 
     def _start(self, given: dict[str, Any]) -> Started:
+        if self._begun:
+            raise WireError("expected one start, got another")
         coding = given.pop("content-type", None)
         rate = CODINGS.get(coding) if isinstance(coding, str) else None
         if rate is None:
             raise WireError(f"expected a content-type of {', '.join(CODINGS)}, got {coding!r:.80}")
-        self.rate = rate
+        self.rate, self._begun = rate, True
         # The headers of the endpoint are not told apart from the message's own fields.
         del given["event"]
         call = text_of(given, FACTS[0]) if given.get(FACTS[0]) else ""
