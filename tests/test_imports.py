@@ -26,6 +26,7 @@ ROOMS = [
     "models",
     "handlers",
     "runtime",
+    "configuration",
     "session",
     "admission",
     "transports",

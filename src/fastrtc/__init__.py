@@ -34,6 +34,7 @@ _HOMES: Final[dict[str, str]] = {
     "ReplyOnStopWords": "fastrtc.handlers.reply_on_stopwords",
     "STTModel": "fastrtc.models.stt.recogniser",
     "SileroVadOptions": "fastrtc.models.vad.silero",
+    "SipAccount": "fastrtc.transports.sip.account",
     "SmartTurn": "fastrtc.models.end_of_turn.smart_turn",
     "Spoken": "fastrtc.audio.spoken",
     "Stream": "fastrtc.stream",
@@ -123,6 +124,7 @@ if TYPE_CHECKING:
     from fastrtc.models.vad.silero import get_silero_model as get_silero_model
     from fastrtc.stream import Stream as Stream
     from fastrtc.stream import UIArgs as UIArgs
+    from fastrtc.transports.sip.account import SipAccount as SipAccount
     from fastrtc.transports.telephone.outbound import CallError as CallError
     from fastrtc.transports.telephone.provider import TelephoneOptions as TelephoneOptions
     from fastrtc.turn_servers import (

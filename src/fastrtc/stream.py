@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import logging
 import os
+import secrets
 from collections.abc import AsyncIterator, Callable, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, TypedDict
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypedDict
 
 from fastrtc.admission import Authorize, Door, Refused, identify, read_limit
+from fastrtc.configuration import Configuration, resolve_configuration
 from fastrtc.context import PhoneCall
-from fastrtc.handlers.base import AsyncStreamHandler, HandlerBase, StreamHandler
-from fastrtc.handlers.functions import FunctionHandler
+from fastrtc.handlers.base import AsyncStreamHandler, StreamHandler
+from fastrtc.handlers.reading import fresh_copy, read_handler
 from fastrtc.handlers.values import AdditionalOutputs
 from fastrtc.runtime import Runtime, shared_runtime
 from fastrtc.session import Session
@@ -25,18 +26,14 @@ if TYPE_CHECKING:
     from starlette.websockets import WebSocket
 
     from fastrtc.routes import Offer
+    from fastrtc.transports.sip.account import SipAccount
+    from fastrtc.transports.sip.listener import SipListener
     from fastrtc.transports.telephone.exchange import Exchange
     from fastrtc.transports.webrtc.signalling import Signalling
 
 logger = logging.getLogger(__name__)
 
 Mode = Literal["send-receive", "send", "receive"]
-Configuration = dict[str, Any] | Callable[[], Any] | None
-"""An RTCConfiguration, or a sync or async function that gives one for each connection."""
-
-
-CONFIGURED_WITHIN: Final = 20.0
-"""Seconds that a function has to give an RTCConfiguration."""
 
 
 class UIArgs(TypedDict, total=False):
@@ -133,7 +130,7 @@ class Stream:
             )
         if time_limit is not None and not time_limit > 0:
             raise ValueError(f"expected a time_limit over 0 s, got {time_limit}")
-        self.handler = _read_handler(handler, mode)
+        self.handler = read_handler(handler, mode)
         self.mode: Mode = mode
         self.modality = modality
         self.time_limit = time_limit
@@ -151,6 +148,7 @@ class Stream:
         self.on_dtmf = on_dtmf
         self._mounted = ""
         self._phones: Exchange | None = None
+        self._listeners: list[SipListener] = []
         self._door = Door(read_limit(concurrency_limit))
         self._signalling: Signalling | None = None
         self._ui: Any = None
@@ -196,7 +194,7 @@ class Stream:
         self._door.check(session_id)
         session = Session(
             session_id,
-            _fresh_copy(self.handler),
+            fresh_copy(self.handler),
             runtime or shared_runtime(),
             mode=self.mode,
             phone_mode=phone_mode or phone is not None,
@@ -213,7 +211,10 @@ class Stream:
         return session
 
     async def close(self) -> None:
-        """End all calls."""
+        """End all calls, and answer SIP no more."""
+        listeners, self._listeners = self._listeners, []
+        for listener in listeners:
+            await listener.close()
         for session in list(self._door.sessions.values()):
             session.end("The server is stopping")
         for session in list(self._door.sessions.values()):
@@ -382,6 +383,33 @@ class Stream:
         account = TwilioAccount(shared_runtime().workers, account_sid, auth_token, api)
         return await self.phones.call(account, to, from_, url + self._mounted)
 
+    async def answer_sip(
+        self,
+        host: str = "0.0.0.0",
+        port: int = 5060,
+        *,
+        public_host: str | None = None,
+        register: SipAccount | None = None,
+    ) -> SipListener:
+        """Answer SIP calls at a UDP port, until what is returned is closed.
+
+        ``public_host`` is our address as callers see it, where ``host`` is another; ``register``
+        an extension of a PBX to be.
+
+        Raises:
+            ValueError, OSError, ImportError: the handler cannot serve a telephone, the port cannot
+                be had, the extra ``sip`` is not installed.
+        """
+        self.handler._check_phone()
+        from fastrtc.transports.sip.listener import SipListener
+
+        runtime = shared_runtime()
+        await runtime.workers.call(lambda: self.handler._prepare(runtime.vad, runtime.endpoint))
+        listener = SipListener(host, public_host, self.identify, self.admit)
+        await listener.open(port, register)
+        self._listeners.append(listener)
+        return listener
+
     @property
     def phones(self) -> Exchange:
         """What telephone calls come through.
@@ -400,7 +428,8 @@ class Stream:
     async def _admit_phone(self, phone: PhoneCall, websocket: WebSocket) -> Session:
         websocket.state.phone = phone
         identity = await self.identify(websocket)
-        return self.admit(phone.stream_id, phone=phone, identity=identity)
+        call_id = phone.stream_id or phone.call_id or secrets.token_hex(12)
+        return self.admit(call_id, phone=phone, identity=identity)
 
     # Routes.
 
@@ -494,55 +523,4 @@ class Stream:
         return await resolve_configuration(self.server_rtc_configuration)
 
 
-async def resolve_configuration(given: Configuration) -> dict[str, Any] | None:
-    """An RTCConfiguration from whatever the user gave.
-
-    Raises:
-        TypeError: it is neither a dict nor a function that gives one.
-        TimeoutError: the function took too long.
-    """
-    if callable(given):
-        given = await asyncio.wait_for(_ask(given), CONFIGURED_WITHIN)
-    if given is None or isinstance(given, dict):
-        return given
-    raise TypeError(f"expected an RTCConfiguration as a dict, got {type(given).__name__}")
-
-
-def _fresh_copy(handler: HandlerBase) -> HandlerBase:
-    """A handler for one call, or an error that says what is wrong with its class."""
-    name = type(handler).__name__
-    fresh: object = handler.copy()
-    if not isinstance(fresh, HandlerBase):
-        raise TypeError(f"{name}.copy() must return a handler, and returned {fresh!r:.80}")
-    if not hasattr(fresh, "expected_layout"):
-        raise TypeError(f"{name}.__init__ must call super().__init__()")
-    return fresh
-
-
-async def _ask(function: Callable[[], Any]) -> Any:
-    if inspect.iscoroutinefunction(function):
-        return await function()
-    # A sync function asks a TURN service over the network, as often as not.
-    found = await shared_runtime().workers.call(function)
-    return await found if inspect.isawaitable(found) else found
-
-
-def _read_handler(given: Any, mode: str) -> HandlerBase:
-    if isinstance(given, HandlerBase):
-        return given
-    if isinstance(given, type) and issubclass(given, HandlerBase):
-        raise TypeError(f"expected a handler, got its class: write {given.__name__}()")
-    if not callable(given):
-        raise TypeError(
-            "expected a StreamHandler, an AsyncStreamHandler or a function, got "
-            f"{type(given).__name__}"
-        )
-    if mode == "send-receive":
-        raise TypeError(
-            'A function alone cannot take turns: wrap it in ReplyOnPause(...), or use mode="send" '
-            'or "receive".'
-        )
-    return FunctionHandler(given, mode)
-
-
-__all__ = ["Configuration", "Refused", "Stream", "UIArgs", "resolve_configuration"]
+__all__ = ["Configuration", "Refused", "Stream", "UIArgs"]

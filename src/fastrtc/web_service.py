@@ -6,8 +6,8 @@ import json
 from http.client import HTTPException
 from time import monotonic
 from typing import Any, Final
-from urllib.error import HTTPError, URLError
-from urllib.request import HTTPRedirectHandler, Request, build_opener
+from urllib.error import URLError
+from urllib.request import HTTPErrorProcessor, Request, build_opener
 
 TIMEOUT: Final = 10.0
 """Seconds for the whole exchange."""
@@ -25,10 +25,13 @@ class ServiceError(ValueError):
         self.told = told
 
 
-class _NoRedirects(HTTPRedirectHandler):
-    # urllib would send the credentials on to whatever host a redirect names.
-    def redirect_request(self, *_: Any) -> None:
-        return None
+class _AsItCame(HTTPErrorProcessor):
+    # A redirect is not followed: urllib would send the credentials on to whatever host it names.
+    # And what a refusal says is read within the same bounds as an answer.
+    def http_response(self, request: Request, response: Any) -> Any:
+        return response
+
+    https_response = http_response
 
 
 def ask(request: Request) -> Any:
@@ -38,21 +41,27 @@ def ask(request: Request) -> Any:
         ServiceError: see there.
     """
     deadline = monotonic() + TIMEOUT
-    body = b""
     try:
-        with build_opener(_NoRedirects).open(request, timeout=TIMEOUT) as response:
-            while chunk := response.read1(MOST_BYTES + 1 - len(body)):
-                body += chunk
-                if len(body) > MOST_BYTES:
-                    raise ServiceError(f"more than {MOST_BYTES} bytes")
-                if monotonic() > deadline:
-                    raise TimeoutError
-        return json.loads(body)
-    except HTTPError as error:
-        with error:
-            raise ServiceError(f"HTTP status {error.code}", error.read(MOST_BYTES)) from error
+        with build_opener(_AsItCame).open(request, timeout=TIMEOUT) as response:
+            status, body = response.status, _read(response, deadline)
     except (OSError, HTTPException) as error:
         why = type(error.reason if isinstance(error, URLError) else error).__name__
         raise ServiceError(f"no whole answer ({why}; {TIMEOUT:g} s allowed)") from error
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+    if not 200 <= status < 300:
+        raise ServiceError(f"HTTP status {status}", body[:MOST_BYTES])
+    if len(body) > MOST_BYTES:
+        raise ServiceError(f"more than {MOST_BYTES} bytes")
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError) as error:
         raise ServiceError(f"{len(body)} bytes that are not JSON") from error
+
+
+def _read(response: Any, deadline: float) -> bytes:
+    """A body; of one that is too large, so much that this is seen."""
+    body = b""
+    while chunk := response.read1(MOST_BYTES + 1 - len(body)):
+        body += chunk
+        if monotonic() > deadline:
+            raise TimeoutError
+    return body

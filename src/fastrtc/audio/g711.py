@@ -48,8 +48,9 @@ def _mulaw_samples() -> NDArray[np.int16]:
 
 
 def _mulaw_codes() -> NDArray[np.uint8]:
-    values = np.arange(-32768, 32768) >> 2
-    magnitude = np.minimum(np.abs(values), _LARGEST) + _BIAS
+    values = np.arange(-32768, 32768)
+    # Cut to 14 bits without its sign, so that both signs are rounded alike.
+    magnitude = np.minimum(np.abs(values) >> 2, _LARGEST) + _BIAS
     segment = np.floor(np.log2(magnitude)).astype(np.int32) - 5
     step = magnitude >> (segment + 1) & 15
     sign = np.where(values < 0, 0x80, 0)

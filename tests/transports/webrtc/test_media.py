@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from fastrtc.transports.rtp import RtpPacket, parse_rtp, write_rtp
 from fastrtc.transports.webrtc.media import FRAME_TICKS, Incoming, Outgoing
-from fastrtc.transports.webrtc.rtp import RtpPacket, parse_rtp, write_rtp
 from tests.conftest import Sound, level, tone
 
 RATES = [8_000, 16_000, 22_050, 24_000, 44_100, 48_000]

@@ -19,12 +19,19 @@ class Allowance:
         """``rate``: how much may come in a second; the bucket holds that of `BURST` seconds."""
         self._rate = rate
         self._left = rate * BURST
-        self._last = 0.0
+        self._last = self._eased = 0.0
 
     def take(self, amount: float, now: float) -> float:
         """Take what has come in; for how many seconds no more should be read."""
         # A clock that begins at any number: the first time finds the bucket full.
         self._left = min(self._rate * BURST, self._left + self._rate * (now - self._last))
         self._last = now
+        if self._left > self._rate:
+            self._eased = now
         self._left -= amount
         return max(0.0, -self._left / self._rate)
+
+    @property
+    def strained(self) -> float:
+        """For how many seconds there has been less left than what may come in a second."""
+        return self._last - self._eased

@@ -40,12 +40,16 @@ LARGEST_MESSAGE: Final = 1 << 17
 """Characters or bytes: 0.5 s of stereo at 48 kHz in base64."""
 PAUSE: Final = 5
 """Frames of silence after which a sound is over: one that is made live may be late by less."""
-UNSENT: Final = 5
-"""Messages that wait for a client that does not read, before no more sound is sent to it."""
+UNSENT: Final = 25
+"""Messages (0.5 s) that wait for a client that does not read, before it is sent no more sound."""
 MOST_UNSENT: Final = 2_000
 """Messages that wait, before the client is given up."""
 STUCK_SECONDS: Final = 10.0
 """Seconds without reading anything after which a client is given up."""
+FLOOD_SECONDS: Final = 10.0
+"""Seconds of being held up for sending too much, after which a client is given up."""
+AT_A_TIME: Final = 10
+"""Messages that are read before other calls have their turn."""
 FLUSH_SECONDS: Final = 2.0
 """Seconds that the last messages have to leave when a call ends."""
 COMPLAINT_SECONDS: Final = 1.0
@@ -82,6 +86,7 @@ class SocketLine:
         self._slow = False
         self._silent = 0
         self._messages, self._sound = Allowance(MESSAGES), Allowance(SOUND)
+        self._taken = 0
         self._complain_at = 0.0
         self._reader: asyncio.Task[None] | None = None
         self._writer: asyncio.Task[None] | None = None
@@ -158,15 +163,28 @@ class SocketLine:
                 return None
             text = given.get("text")
             message: Message = given.get("bytes") or b"" if text is None else text
-            wait = self._messages.take(1, self._loop.time())
-            if wait:
-                # Nothing is read meanwhile, so that a flood fills the client's buffers, not ours.
-                await asyncio.sleep(wait)
+            if not await self._afford(self._messages, 1):
+                return None
+            self._taken += 1
+            if self._taken % AT_A_TIME == 0:
+                # To receive what has come already is no wait, in which others would be served.
+                await asyncio.sleep(0)
             if len(message) <= LARGEST_MESSAGE:
                 return message
             self._complain(
                 f"expected a message of at most {LARGEST_MESSAGE} bytes, got {len(message)}"
             )
+
+    async def _afford(self, allowance: Allowance, amount: float) -> bool:
+        """Wait until a client may send more; False if it has been held up for too long."""
+        wait = allowance.take(amount, self._loop.time())
+        if wait and allowance.strained > FLOOD_SECONDS:
+            logger.warning("%s sends far more than is of use: the call ends", self._name)
+            return False
+        if wait:
+            # Nothing is read meanwhile, so that a flood fills the client's buffers, not ours.
+            await asyncio.sleep(wait)
+        return True
 
     def _read(self, message: Message) -> Any:
         try:
@@ -182,10 +200,8 @@ class SocketLine:
         if isinstance(event, Sound):
             rate = event.rate or self._wire.rate
             self._session.hear(rate, event.pcm)
-            wait = self._sound.take(event.pcm.shape[1] / rate, self._loop.time())
-            if wait:
-                await asyncio.sleep(wait)
-        elif isinstance(event, Marked):
+            return not await self._afford(self._sound, event.pcm.shape[1] / rate)
+        if isinstance(event, Marked):
             if event.name.isascii() and event.name.isdigit() and len(event.name) < 16:
                 self._far.returned(int(event.name))
         elif isinstance(event, Digit):

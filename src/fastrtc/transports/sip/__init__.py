@@ -1,0 +1,1 @@
+"""Telephone calls over SIP, without a platform between: our own answering side."""
