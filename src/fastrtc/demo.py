@@ -76,4 +76,6 @@ def reply(audio: tuple[int, Any]) -> Iterator[Any]:
 stream = Stream(
     ReplyOnPause(reply, startup_fn=greet),
     ui_args={"title": "The parrot", "subtitle": "Talk to it. It has a phrase book."},
+    # It is for this page: nobody needs a number, nor the warning that anybody may call it.
+    telephone=False,
 )

@@ -14,6 +14,7 @@ from fastapi import APIRouter, FastAPI, HTTPException, Response
 from fastapi.responses import StreamingResponse
 
 from fastrtc.stream import Stream
+from fastrtc.transports.sockets.line import LARGEST_MESSAGE
 
 WEB: Final = Path(__file__).parent / "web"
 TYPES: Final = {
@@ -128,6 +129,8 @@ def serve(stream: Stream, host: str, port: int, **options: Any) -> None:
     scheme = "https" if "ssl_certfile" in options else "http"
     shown = "localhost" if host in (*LOOPBACK, "0.0.0.0", "::") else host
     options.setdefault("log_level", "warning")
+    # uvicorn itself would take 16 MB into memory, of which we then read nothing.
+    options.setdefault("ws_max_size", 2 * LARGEST_MESSAGE)
     Server(uvicorn.Config(make_app(stream), host=host, port=port, **options)).run()
 
 

@@ -381,7 +381,7 @@ class Stream:
         from fastrtc.transports.telephone.outbound import TwilioAccount
 
         account = TwilioAccount(shared_runtime().workers, account_sid, auth_token, api)
-        return await self.phones.call(account, to, from_, url + self._mounted)
+        return await self.phones.call(account, to, from_, url.rstrip("/") + self._mounted)
 
     async def answer_sip(
         self,

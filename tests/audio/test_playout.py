@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from fastrtc.audio.playout import FADE_SECONDS, Playout
+from fastrtc.audio.playout import FADE_SECONDS, Mark, Playout
 from tests.conftest import tone
 
 RATE = 24_000
@@ -369,3 +369,140 @@ def test_both_channels_of_stereo_are_faded() -> None:
     assert out.shape[0] == 2
     assert not out[:, FADE:].any()
     assert (np.diff(out[:, :FADE].astype(int)) <= 0).all()
+
+
+# A far side that drops what it was sent
+
+
+def dropped_after(frames: int, dropped: int, length: int = RATE) -> tuple[Playout, Pcm]:
+    """Sound of which some frames went out, and the last of these were not heard."""
+    playout, pcm = Playout(RATE), counted(length)
+    playout.push(pcm)
+    gone = [frame for frame in played(playout, frames) if frame is not None]
+    playout.hold(fade=False)
+    playout.put_back(gone[frames - dropped :])
+    return playout, pcm
+
+
+def test_what_is_put_back_comes_again_before_all_that_waits() -> None:
+    playout, pcm = Playout(RATE), counted(5 * FRAME)
+    playout.push(pcm)
+    gone = [frame for frame in played(playout, 3) if frame is not None]
+    playout.put_back(gone[1:])
+    assert np.array_equal(sound(playout), pcm[:, FRAME:])
+
+
+def test_what_is_put_back_waits_and_was_not_heard() -> None:
+    playout, _ = dropped_after(frames=5, dropped=2)
+    assert playout.heard == 3 * FRAME
+    assert playout.buffered == (RATE - 3 * FRAME) / RATE
+    assert playout.end == RATE
+
+
+def test_marks_that_are_put_back_are_reached_at_their_place() -> None:
+    playout, reached = Playout(RATE), []
+    playout.push(counted(5 * FRAME))
+    first, second, third = (frame for frame in played(playout, 3) if frame is not None)
+    mark = Mark(lambda: reached.append(playout.heard))
+    playout.put_back([mark, first, second, mark, third, mark])
+    sound(playout)
+    assert reached == [0, 2 * FRAME, 3 * FRAME]
+
+
+def test_nothing_that_is_put_back_changes_nothing() -> None:
+    playout, pcm = Playout(RATE), counted(2 * FRAME)
+    playout.push(pcm)
+    playout.put_back([])
+    assert playout.heard == 0
+    assert np.array_equal(sound(playout), pcm)
+
+
+def test_what_is_put_back_into_an_empty_queue_comes_again() -> None:
+    playout, pcm = Playout(RATE), counted(FRAME)
+    playout.push(pcm)
+    gone = playout.next_frame()
+    assert gone is not None
+    playout.put_back([gone])
+    assert not playout.idle
+    assert np.array_equal(sound(playout), pcm)
+
+
+def test_sound_that_was_broken_off_falls_silent_at_once() -> None:
+    playout, _ = dropped_after(frames=5, dropped=2)
+    assert playout.held
+    assert played(playout, 3) == [None] * 3
+
+
+@pytest.mark.parametrize("ticks", [0, 3])
+def test_sound_that_was_broken_off_rises_from_where_it_was_dropped(ticks: int) -> None:
+    playout, pcm = dropped_after(frames=5, dropped=2)
+    played(playout, ticks)
+    playout.resume()
+    out, there = sound(playout), pcm[:, 3 * FRAME :]
+    assert out[0, 0] == 0
+    assert (out[:, :FADE] <= there[:, :FADE]).all()
+    assert np.array_equal(out[:, FADE:], there[:, FADE:])
+
+
+def test_sound_that_was_broken_off_counts_once_as_heard() -> None:
+    playout, _ = dropped_after(frames=5, dropped=2)
+    playout.resume()
+    sound(playout)
+    assert playout.heard == RATE
+
+
+def test_an_interruption_without_a_fade_lets_nothing_out() -> None:
+    playout = Playout(RATE)
+    playout.push(sine(RATE))
+    played(playout, 3)
+    playout.interrupt(fade=False)
+    assert playout.idle
+    assert played(playout, 3) == [None] * 3
+    assert playout.heard == 3 * FRAME
+
+
+@pytest.mark.parametrize("held_with_a_fade", [True, False])
+def test_an_interruption_without_a_fade_of_what_is_held_lets_nothing_out(
+    held_with_a_fade: bool,
+) -> None:
+    playout = Playout(RATE)
+    playout.push(sine(RATE))
+    played(playout, 3)
+    playout.hold(fade=held_with_a_fade)
+    playout.interrupt(fade=False)
+    assert played(playout, 3) == [None] * 3
+    assert not playout.held
+
+
+def test_an_interruption_of_what_was_broken_off_lets_nothing_out() -> None:
+    playout, _ = dropped_after(frames=5, dropped=2)
+    playout.interrupt()
+    assert played(playout, 3) == [None] * 3
+    assert playout.heard == 3 * FRAME
+
+
+def test_what_follows_an_interruption_without_a_fade_begins_at_its_full_level() -> None:
+    playout, pcm = Playout(RATE), counted(2 * FRAME)
+    playout.push(sine(RATE))
+    played(playout, 3)
+    playout.interrupt(fade=False)
+    playout.push(pcm)
+    assert np.array_equal(sound(playout), pcm)
+
+
+@given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), max_size=12))
+@settings(deadline=None, max_examples=60)
+def test_however_often_sound_is_dropped_and_put_back_none_is_lost(
+    rounds: list[tuple[int, int]],
+) -> None:
+    playout, pcm = Playout(RATE), counted(40 * FRAME)
+    playout.push(pcm)
+    gone: list[Pcm] = []
+    for frames, dropped in rounds:
+        gone += [frame for frame in played(playout, frames) if frame is not None]
+        kept = max(0, len(gone) - dropped)
+        playout.put_back(gone[kept:])
+        del gone[kept:]
+        assert playout.heard == len(gone) * FRAME
+        assert playout.end == 40 * FRAME
+    assert np.array_equal(np.concatenate([*gone, sound(playout)], axis=1), pcm)

@@ -18,7 +18,8 @@ from fastapi.responses import StreamingResponse
 
 from fastrtc import KokoroTTSOptions, MoonshineSTT, get_stt_model, get_tts_model
 from fastrtc.server import make_app
-from tests.conftest import Sound
+from tests.carrier import Carrier, PhoneCall
+from tests.conftest import Sound, level
 from tests.e2e.browser import ROOT, browsing, opened, running, state_is, turn_is, write_wav
 from tests.peers import Caller, eventually, serving
 
@@ -172,6 +173,61 @@ async def test_hello_computer_answers_what_follows_the_word_and_nothing_else(
         await caller.hang_up()
     await hello.stream.close()
     assert words(heard)[:2] == ["it", "is"]
+
+
+@pytest.fixture(scope="module")
+def opening() -> Sound:
+    return spoken("When are you open?")
+
+
+@pytest.fixture(scope="module")
+def good_bye() -> Sound:
+    return spoken("Thank you, good bye.")
+
+
+async def answer_on(call: PhoneCall, start: float, stt: MoonshineSTT) -> str:
+    """What is said on a telephone from then on, until a second of silence."""
+
+    def sound() -> Sound:
+        rate, samples = call.heard
+        return rate, samples[round(start * rate) :]
+
+    def is_over() -> bool:
+        rate, samples = sound()
+        return level(samples) > -50 and level(samples[-rate:]) < -60
+
+    await eventually(is_over, 20)
+    return await stt.astt(sound())
+
+
+async def test_the_phone_assistant_answers_keys_and_words_and_hangs_up(
+    opening: Sound, good_bye: Sound, stt: MoonshineSTT
+) -> None:
+    assistant = await example("phone_assistant")
+    async with serving(make_app(assistant.stream)) as http:
+        webhook = f"{str(http.base_url).rstrip('/')}/telephone/incoming"
+        async with Carrier(webhook) as carrier:
+            call = await carrier.dial()
+            await eventually(lambda: level(call.heard[1]) > -50, 20)
+            # In the middle of the greeting.
+            start = call.seconds
+            await call.press("2")
+            address = await answer_on(call, start + 0.5, stt)
+            start = call.seconds
+            await call.say(opening)
+            hours = await answer_on(call, start, stt)
+            start = call.seconds
+            await call.say(good_bye)
+            await call.wait_ended(20)
+            rate, samples = call.heard
+            farewell = await stt.astt((rate, samples[round(start * rate) :]))
+    await assistant.stream.close()
+    assert {"station", "road"} <= set(words(address))
+    assert {"nine", "six"} <= set(words(hours))
+    assert "calling" in words(farewell)
+    assert call.said == []
+    assert call.held == 0
+    assert call.violations == []
 
 
 async def test_captions_come_while_the_caller_talks(beckett: Sound) -> None:

@@ -45,6 +45,9 @@ class FarPlayout:
         """As the newest returned mark has it."""
         self._marked: deque[int] = deque()
         """Places of marks that are on their way."""
+        self._patience = lead + LATE_MARK
+        self._due = 0
+        """The tick after which the first of them is taken as reached."""
         self._waiting: deque[_Waiting] = deque()
         self._ticks = 0
 
@@ -71,6 +74,8 @@ class FarPlayout:
         self._ticks += 1
         if self._played < self.sent:
             self._played += 1
+        if self._marked and self._ticks >= self._due:
+            self.returned(self._marked[0])
         self._reach()
 
     def send(self) -> int | None:
@@ -79,8 +84,7 @@ class FarPlayout:
         last = self._marked[-1] if self._marked else self._returned
         if not self._marks or self.sent - last < MARK_EVERY:
             return None
-        self._marked.append(self.sent)
-        return self.sent
+        return self._expect()
 
     def mark(self, reached: Callable[[], None]) -> int | None:
         """Call ``reached`` when all that was sent has been heard.
@@ -88,14 +92,13 @@ class FarPlayout:
         Returns:
             The place of the mark that should be sent for it, if one should.
         """
-        self._waiting.append(_Waiting(self.sent, reached, self._ticks + self._lead + LATE_MARK))
+        self._waiting.append(_Waiting(self.sent, reached, self._ticks + self._patience))
         if not self._marks or self._returned >= self.sent:
             self._reach()
             return None
         if self._marked and self._marked[-1] == self.sent:
             return None
-        self._marked.append(self.sent)
-        return self.sent
+        return self._expect()
 
     def returned(self, place: int) -> None:
         """The far side has come to a mark."""
@@ -103,7 +106,8 @@ class FarPlayout:
             return
         while self._marked and self._marked[0] <= place:
             self._marked.popleft()
-        self._returned = max(self._returned, place)
+        self._due = self._ticks + self._patience
+        self._returned = place
         self._played = max(self._played, place)
         self._reach()
 
@@ -133,6 +137,13 @@ class FarPlayout:
         """Nobody waits any more for what was sent to be heard."""
         self._waiting.clear()
 
+    def _expect(self) -> int:
+        """A mark is sent behind all that was sent."""
+        if not self._marked:
+            self._due = self._ticks + self._patience
+        self._marked.append(self.sent)
+        return self.sent
+
     def _reach(self) -> None:
         heard = self._returned if self._marks else self._played
         while self._waiting:
@@ -140,6 +151,4 @@ class FarPlayout:
             if first.place > heard and self._ticks < first.given_up:
                 break
             self._waiting.popleft()
-            # One that was given up is as good as returned.
-            self._returned = max(self._returned, first.place)
             first.reached()

@@ -38,7 +38,7 @@ Floats = NDArray[np.float32]
 
 
 class Polyphase:
-    """Converts a stream of int16 chunks, behind by `HALF` samples of the lower rate or a little more."""
+    """Converts a stream of int16 chunks, behind by `HALF` samples of the lower rate or more."""
 
     def __init__(self, rate_in: int, rate_out: int, channels: int) -> None:
         """Rates in Hz; `fits` says which."""

@@ -44,7 +44,7 @@ class Speaks:
 
 
 @pytest.fixture(name="page")
-def _page(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
+def _page(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """The names that the blocks make, run one after the other; streams in their order."""
     monkeypatch.delenv("TWILIO_AUTH_TOKEN", raising=False)
     monkeypatch.setattr("fastrtc.get_stt_model", Hears)
@@ -52,11 +52,10 @@ def _page(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
     names: dict[str, Any] = {}
     streams: list[Stream] = []
     for block in re.findall(r"^ *```python\n(.*?)^ *```$", PAGE.read_text("utf-8"), re.M | re.S):
-        names.pop("stream", None) if "stream = Stream(" in block else None
         exec(compile(dedent(block), str(PAGE), "exec", dont_inherit=True), names)
         if names["stream"] not in streams:
             streams.append(names["stream"])
-    yield {**names, "streams": streams}
+    return {**names, "streams": streams}
 
 
 def test_the_first_app_greets_and_answers(page: dict[str, Any], phrase: Sound) -> None:
@@ -131,7 +130,6 @@ async def test_its_telephone_hears_an_answer(page: dict[str, Any], phrase: Sound
         url = str(http.base_url).rstrip("/").replace("http", "ws") + "/telephone/handler"
         heard = MULAW.decode(await page["telephone"](MULAW.encode(said), url, 5.0))[0]
     assert len(heard) == 5 * RATE
-    spoken = round(said.shape[1])
-    assert level(heard[:spoken]) < -60
+    assert level(heard[: said.shape[1]]) < -60
     loud = np.flatnonzero(np.abs(heard) > 1_000)
     assert (loud[-1] - loud[0]) / RATE == pytest.approx(0.5, abs=0.05)

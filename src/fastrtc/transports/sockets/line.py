@@ -46,7 +46,7 @@ MOST_UNSENT: Final = 2_000
 """Messages that wait, before the client is given up."""
 STUCK_SECONDS: Final = 10.0
 """Seconds without reading anything after which a client is given up."""
-FLOOD_SECONDS: Final = 10.0
+FLOOD_SECONDS: Final = 5.0
 """Seconds of being held up for sending too much, after which a client is given up."""
 AT_A_TIME: Final = 10
 """Messages that are read before other calls have their turn."""
@@ -163,8 +163,14 @@ class SocketLine:
                 return None
             text = given.get("text")
             message: Message = given.get("bytes") or b"" if text is None else text
-            if not await self._afford(self._messages, 1):
+            wait = self._messages.take(1, self._loop.time())
+            if wait and self._messages.strained > FLOOD_SECONDS:
+                self._complain_at = 0.0
+                self._complain("expected far fewer messages a second: the call ends")
                 return None
+            if wait:
+                # Nothing is read meanwhile, so that a flood fills the client's buffers, not ours.
+                await asyncio.sleep(wait)
             self._taken += 1
             if self._taken % AT_A_TIME == 0:
                 # To receive what has come already is no wait, in which others would be served.
@@ -174,17 +180,6 @@ class SocketLine:
             self._complain(
                 f"expected a message of at most {LARGEST_MESSAGE} bytes, got {len(message)}"
             )
-
-    async def _afford(self, allowance: Allowance, amount: float) -> bool:
-        """Wait until a client may send more; False if it has been held up for too long."""
-        wait = allowance.take(amount, self._loop.time())
-        if wait and allowance.strained > FLOOD_SECONDS:
-            logger.warning("%s sends far more than is of use: the call ends", self._name)
-            return False
-        if wait:
-            # Nothing is read meanwhile, so that a flood fills the client's buffers, not ours.
-            await asyncio.sleep(wait)
-        return True
 
     def _read(self, message: Message) -> Any:
         try:
@@ -200,8 +195,11 @@ class SocketLine:
         if isinstance(event, Sound):
             rate = event.rate or self._wire.rate
             self._session.hear(rate, event.pcm)
-            return not await self._afford(self._sound, event.pcm.shape[1] / rate)
-        if isinstance(event, Marked):
+            wait = self._sound.take(event.pcm.shape[1] / rate, self._loop.time())
+            if wait:
+                # A recording may be sent in one go; it is taken as fast as it is of use.
+                await asyncio.sleep(wait)
+        elif isinstance(event, Marked):
             if event.name.isascii() and event.name.isdigit() and len(event.name) < 16:
                 self._far.returned(int(event.name))
         elif isinstance(event, Digit):

@@ -9,8 +9,8 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeAlias
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from fastrtc.audio.convert import Pcm
 from fastrtc.context import PhoneCall
@@ -40,14 +40,13 @@ class Started:
     watched: bool = False
 
 
-@dataclass(frozen=True)
-class Sound:
+class Sound(NamedTuple):
     """What the caller said: int16 of shape ``(channels, n)``.
 
     ``rate``: Hz; None for the rate of the wire.
     """
 
-    pcm: Pcm = field(repr=False)
+    pcm: Pcm
     rate: int | None = None
 
 
@@ -173,15 +172,16 @@ def part(given: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def text_of(given: dict[str, Any], name: str, *, longest: int = 256) -> str:
-    """A text inside a message, that may not be empty.
+    """A text inside a message, that may not be empty, and that may stand in a log.
 
     Raises:
         WireError: it is missing, empty, too long, or something else.
     """
     found = given.get(name)
-    if not isinstance(found, str) or not 0 < len(found) <= longest:
+    if not isinstance(found, str) or not 0 < len(found) <= longest or not found.isprintable():
         raise WireError(
-            f"expected {name!r} as text of 1 to {longest} characters, got {found!r:.80}"
+            f"expected {name!r} as text of 1 to {longest} characters that can be printed, got "
+            f"{found!r:.80}"
         )
     return found
 

@@ -100,12 +100,12 @@ class VonageWire:
         rate = CODINGS.get(coding) if isinstance(coding, str) else None
         if rate is None:
             raise WireError(f"expected a content-type of {', '.join(CODINGS)}, got {coding!r:.80}")
-        self.rate, self._begun = rate, True
         # The headers of the endpoint are not told apart from the message's own fields.
         del given["event"]
         call = text_of(given, FACTS[0]) if given.get(FACTS[0]) else ""
         given.pop(FACTS[0], None)
         parameters = read_parameters(given)
+        self.rate, self._begun = rate, True
         return Started(
             call,
             PhoneCall(

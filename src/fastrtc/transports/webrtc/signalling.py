@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeGuard
 
 from fastrtc.admission import Refused
 from fastrtc.audio.convert import Pcm
@@ -136,8 +136,9 @@ class Signalling:
         ``identity``: who makes the offer, where that is known.
         """
         call_id, kind = body.get("webrtc_id"), body.get("type")
-        if not isinstance(call_id, str) or not 0 < len(call_id) <= LONGEST_ID:
-            return _refusal("invalid_webrtc_id", expected=f"text of 1 to {LONGEST_ID} characters")
+        if not _is_id(call_id):
+            expected = f"text of 1 to {LONGEST_ID} characters that can be printed"
+            return _refusal("invalid_webrtc_id", expected=expected)
         if kind == "ice-candidate":
             return await self._candidate(call_id, body.get("candidate"))
         if kind == "cancel":
@@ -226,6 +227,11 @@ class Signalling:
     def _forget(self, call_id: str, line: WebRTCLine) -> None:
         if self._lines.get(call_id) is line:
             del self._lines[call_id]
+
+
+def _is_id(given: Any) -> TypeGuard[str]:
+    # It stands in the log: no line ends, no half characters.
+    return isinstance(given, str) and 0 < len(given) <= LONGEST_ID and given.isprintable()
 
 
 def _refusal(error: str, **facts: Any) -> Reply:
