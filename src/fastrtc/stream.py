@@ -331,8 +331,7 @@ class Stream:
             ValueError: the handler cannot serve a telephone; the text says why.
         """
         self.handler._check_phone()
-        await websocket.accept()
-        await self.phones.serve(provider, websocket)
+        await self.phones.serve(provider, websocket, self.allowed_origins)
 
     def telephone_token(self) -> str:
         """A token for a document of your own: a ``<Parameter>`` named ``fastrtc_token``.

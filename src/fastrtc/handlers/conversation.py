@@ -261,6 +261,8 @@ class Conversation:
 
     def _interrupt(self) -> None:
         self._forget_questions()
+        # The far side drops what it holds, and then it is known what has been heard.
+        self.host.hold()
         heard = self.replies.drop()
         self.host.silence()
         self._log(INTERRUPTED)

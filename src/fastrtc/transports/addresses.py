@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import os
+from collections.abc import Sequence
 from typing import Final
 
 from starlette.requests import HTTPConnection
 
-from fastrtc.transports.origin import host_name, is_loopback
+from fastrtc.transports.origin import host_name, is_loopback, is_welcome
+
+logger = logging.getLogger(__name__)
 
 TRUSTED: Final = "FORWARDED_ALLOW_IPS"
 """The variable by which uvicorn knows the proxies that it may believe; ``*`` for all."""
@@ -23,6 +27,19 @@ def outside(connection: HTTPConnection) -> tuple[bool, str]:
         secure = proto in ("https", "wss") if proto else secure
         host = headers.get("x-forwarded-host", "").split(",")[0].strip() or host
     return secure, host
+
+
+def is_from_welcome_page(connection: HTTPConnection, allowed: Sequence[str] | None) -> bool:
+    """Whether no page opens this socket, or one that may; see `is_welcome`."""
+    origin = connection.headers.get("origin")
+    welcome = is_welcome(origin, outside(connection)[1], allowed)
+    if not welcome:
+        logger.warning(
+            "A WebSocket from a page of %.100r was refused: Stream(allowed_origins=[...]) would "
+            "let it in",
+            origin,
+        )
+    return welcome
 
 
 def socket_url(connection: HTTPConnection, path: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol
@@ -12,13 +11,10 @@ from starlette.websockets import WebSocket
 
 from fastrtc.admission import Refused
 from fastrtc.session import Session
-from fastrtc.transports.addresses import outside
-from fastrtc.transports.origin import is_welcome
+from fastrtc.transports.addresses import is_from_welcome_page
 from fastrtc.transports.sockets.line import REFUSED, SocketLine
 from fastrtc.transports.sockets.wire import Started
 from fastrtc.transports.websocket import WebSocketWire
-
-logger = logging.getLogger(__name__)
 
 Identify = Callable[[HTTPConnection], Awaitable[Any]]
 """Says who a caller is, or raises `Refused`."""
@@ -43,17 +39,11 @@ async def serve_offer(
     Args:
         websocket: not accepted yet.
         rates: Hz, of what the handler hears and of what it says.
-        origins: see `is_welcome`.
+        origins: the pages that may open a socket; see `is_welcome`.
         identify: asked before the socket is accepted.
         admit: asked when the call begins.
     """
-    origin = websocket.headers.get("origin")
-    if not is_welcome(origin, outside(websocket)[1], origins):
-        logger.warning(
-            "A WebSocket from a page of %.100s was refused: Stream(allowed_origins=[...]) would "
-            "let it in",
-            origin,
-        )
+    if not is_from_welcome_page(websocket, origins):
         await websocket.close(REFUSED)
         return
     try:

@@ -8,7 +8,7 @@ import logging
 import os
 import secrets
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, cast
 from urllib.parse import parse_qsl
 
@@ -19,8 +19,8 @@ from starlette.websockets import WebSocket
 from fastrtc.admission import Refused
 from fastrtc.context import PhoneCall
 from fastrtc.session import Session
-from fastrtc.transports.addresses import as_called, socket_url
-from fastrtc.transports.sockets.line import SocketLine
+from fastrtc.transports.addresses import as_called, is_from_welcome_page, socket_url
+from fastrtc.transports.sockets.line import REFUSED, SocketLine
 from fastrtc.transports.sockets.wire import Started
 from fastrtc.transports.telephone.outbound import TwilioAccount
 from fastrtc.transports.telephone.provider import (
@@ -116,9 +116,18 @@ class Exchange:
             document, kind = provider.connect(webhook, connection)
         return Response(document, media_type=kind)
 
-    async def serve(self, name: str, websocket: WebSocket) -> None:
-        """Take the call of an accepted media socket, until it ends."""
+    async def serve(
+        self, name: str, websocket: WebSocket, origins: Sequence[str] | None = None
+    ) -> None:
+        """Take the call of a media socket, from its acceptance to its end.
+
+        ``origins``: the pages that may open one, which is of use where no token is asked for.
+        """
         provider = self.provider(name)
+        if not provider.has_secret and not is_from_welcome_page(websocket, origins):
+            await websocket.close(REFUSED)
+            return
+        await websocket.accept()
 
         async def admit(started: Started) -> Session:
             if started.phone is None:
