@@ -117,6 +117,10 @@ class Session:
         self._ending = False
         self._sent: list[Callable[[], None]] = []
         """What waits for the far side to play the sound that was sent."""
+        self._going: deque[Pcm] = deque()
+        """Frames that were sent, and that are played one a tick."""
+        self.playing: Pcm | None = None
+        """The frame that is played now; None for silence."""
         hooks = [handler.on_dtmf] if on_dtmf is None else [on_dtmf, handler.on_dtmf]
         self._on_dtmf = [Hook(self, hook, "on_dtmf") for hook in hooks]
         self.thread = threading.get_ident()
@@ -139,7 +143,8 @@ class Session:
         """Take what the caller said: int16 of shape ``(channels, n)``. Never waits."""
         if not self._started or self._ending or self.mode == "receive":
             return
-        self._unheard = 0
+        # A long chunk is followed by nothing for as long as it lasts.
+        self._unheard = -round(pcm.shape[1] / rate * FRAMES_PER_SECOND)
         pcm = with_channels(pcm, self.channels)
         if self._input is None or self._input.rate_in != rate:
             self._input = StreamResampler(rate, self.handler.input_sample_rate, self.channels)
@@ -256,6 +261,8 @@ class Session:
         cleared = self.line is not None and self.line.clear()
         self.playout.interrupt(fade=not cleared)
         self._sent.clear()
+        if cleared:
+            self._going.clear()
 
     def hold(self) -> None:
         """See `Host`."""
@@ -263,12 +270,16 @@ class Session:
             return
         back = None if self.line is None else self.line.take_back()
         if back:
-            self.playout.put_back(back)
+            # Marks too will go out again, and have to be heard then.
+            self.playout.put_back(
+                [self._sent_mark(it.reached) if isinstance(it, Mark) else it for it in back]
+            )
+            self._going.clear()
         self.playout.hold(fade=not back)
 
     def when_heard(self, action: Callable[[], None]) -> None:
         """See `Host`."""
-        self.playout.mark(lambda: self._sent.append(action))
+        self.playout.mark(self._sent_mark(action).reached)
 
     def end(self, reason: str) -> None:
         """See `Host`."""
@@ -299,6 +310,7 @@ class Session:
             rate = self.handler.input_sample_rate
             silence = np.zeros((self.channels, rate // FRAMES_PER_SECOND), np.int16)
             self.driver.hear(silence)
+        self.playing = self._going.popleft() if self._going else None
         self.driver.tick()
         self._speak()
 
@@ -308,12 +320,18 @@ class Session:
         for _ in range(self.line.tick()):
             frame = self.playout.next_frame()
             self.line.send_frame(frame if self.mode != "send" else None)
+            if frame is not None:
+                self._going.append(frame)
             # After the frame: it carries the sound that was waited for.
             sent, self._sent = self._sent, []
             for action in sent:
                 self.line.mark(action)
             if frame is None or self._ending:
                 break
+
+    def _sent_mark(self, action: Callable[[], None]) -> Mark:
+        """Stands behind sound that, once it has been sent, is still to be heard."""
+        return Mark(lambda: self._sent.append(action))
 
     def _send_message(self, message: str) -> None:
         if self.line is not None:

@@ -103,7 +103,8 @@ class Stream:
             authorize: says whether a caller may come in. It gets the request of an offer, or the
                 WebSocket that carries the call, which for a telephone call has its facts, a
                 `PhoneCall`, as ``websocket.state.phone``; and returns False or None for no, True
-                for yes, or anything else for yes, which is then ``get_current_context().identity``.
+                for yes, or anything else for yes, which is then ``get_current_context().identity``;
+                the identities of one caller must be equal, as an offer may be made anew.
                 A sync function runs on a worker thread.
             allowed_origins: the pages that may open a WebSocket, such as
                 ``["https://example.com"]``, or ``["*"]``. None for pages of the server's own host.
@@ -333,12 +334,12 @@ class Stream:
         self.handler._check_phone()
         await self.phones.serve(provider, websocket, self.allowed_origins)
 
-    def telephone_token(self) -> str:
+    def telephone_token(self, provider: str = "twilio") -> str:
         """A token for a document of your own: a ``<Parameter>`` named ``fastrtc_token``.
 
-        It lets one call in, within five minutes.
+        It lets one call of this provider in, within five minutes.
         """
-        return self.phones.token()
+        return self.phones.token(provider)
 
     async def call(
         self,

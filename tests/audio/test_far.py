@@ -155,6 +155,30 @@ def test_a_lost_mark_is_given_up_two_seconds_after_all_that_was_held() -> None:
     assert reached == [3]
 
 
+def test_where_no_mark_ever_returns_what_was_heard_is_known_with_two_seconds_delay() -> None:
+    far = FarPlayout(LEAD, marks=True)
+    for _ in range(1_000):
+        far.tick()
+        far.send()
+    assert far.unheard <= LEAD + LATE_MARK + MARK_EVERY
+    assert far.stalled == 0
+
+
+def test_a_far_side_that_stops_to_return_marks_has_stalled_until_it_returns_one() -> None:
+    far = FarPlayout(LEAD, marks=True)
+    places = []
+    for _ in range(LATE_MARK + 50):
+        far.tick()
+        place = far.send()
+        if place is not None:
+            places.append(place)
+            if len(places) == 1:
+                far.returned(place)
+    assert far.stalled > 20
+    far.returned(places[-1])
+    assert far.stalled == 0
+
+
 def test_a_mark_that_comes_after_it_was_given_up_changes_nothing() -> None:
     far = filled(3, marks=True)
     reached = waiting(far)

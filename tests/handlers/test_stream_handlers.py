@@ -449,3 +449,14 @@ def test_a_caller_who_only_sends_is_sent_no_sound(phrase: Sound) -> None:
         call.say(phrase)
         call.wait(0.5)
         assert not call.sounds
+
+
+def test_sound_that_comes_half_a_second_at_a_time_is_not_torn_apart() -> None:
+    with VirtualCall(Quiet()) as call:
+        rate, samples = tone(3.0, rate=48_000, amplitude=8_000)
+        for start in range(0, samples.shape[1], rate // 2):
+            chunk = samples[:, start : start + rate // 2]
+            call.do(lambda chunk=chunk: call.session.hear(rate, chunk))  # type: ignore[misc]
+            call.vanish(0.5)
+        heard = np.concatenate([frame[1] for frame in call.handler.frames], axis=1)
+    assert np.array_equal(heard[:, : samples.shape[1]], samples)

@@ -148,7 +148,7 @@ for (const [code, reply] of [
   ["connection_already_exists", () => ({ status: "failed", meta: { error: "connection_already_exists" } })],
   ["not_authorized", () => ({ status: "failed", meta: { error: "not_authorized" } })],
   ["out_of_tea", () => ({ status: "failed", meta: { error: "out_of_tea" } })],
-  ["server_refused", () => new Response("", { status: 403 })],
+  ["not_authorized", () => new Response("", { status: 403 })],
   ["stream_missing", () => new Response("", { status: 404 })],
   ["server_unreachable", () => new Response("", { status: 502 })],
 ])

@@ -45,9 +45,13 @@ class FarPlayout:
         """As the newest returned mark has it."""
         self._marked: deque[int] = deque()
         """Places of marks that are on their way."""
+        self._dues: deque[int] = deque()
+        """The ticks after which they are taken as reached."""
         self._patience = lead + LATE_MARK
-        self._due = 0
-        """The tick after which the first of them is taken as reached."""
+        self._answers = False
+        """Whether a mark has ever come back."""
+        self._overdue: int | None = None
+        """The tick at which one should have, and since when none has."""
         self._waiting: deque[_Waiting] = deque()
         self._ticks = 0
 
@@ -69,13 +73,20 @@ class FarPlayout:
             behind = self.sent
         return self.sent - max(self._returned, min(self._played, behind))
 
+    @property
+    def stalled(self) -> int:
+        """For how many ticks marks have been overdue, from a far side that does return them."""
+        late = self._answers and self._overdue is not None
+        return self._ticks - (self._overdue or 0) if late else 0
+
     def tick(self) -> None:
         """20 ms have passed."""
         self._ticks += 1
         if self._played < self.sent:
             self._played += 1
-        if self._marked and self._ticks >= self._due:
-            self.returned(self._marked[0])
+        while self._marked and self._ticks >= self._dues[0]:
+            self._overdue = self._overdue or self._ticks
+            self._pass(self._marked[0])
         self._reach()
 
     def send(self) -> int | None:
@@ -102,20 +113,17 @@ class FarPlayout:
 
     def returned(self, place: int) -> None:
         """The far side has come to a mark."""
-        if place not in self._marked:
-            return
-        while self._marked and self._marked[0] <= place:
-            self._marked.popleft()
-        self._due = self._ticks + self._patience
-        self._returned = place
-        self._played = max(self._played, place)
-        self._reach()
+        self._answers, self._overdue = True, None
+        if place in self._marked:
+            self._pass(place)
+            self._reach()
 
     def clear(self) -> bool:
         """The far side drops all that it holds; whether that was anything."""
         held = self._played < self.sent
         self.forget()
         self._marked.clear()
+        self._dues.clear()
         self._played = self._returned = self.sent
         return held
 
@@ -139,10 +147,16 @@ class FarPlayout:
 
     def _expect(self) -> int:
         """A mark is sent behind all that was sent."""
-        if not self._marked:
-            self._due = self._ticks + self._patience
         self._marked.append(self.sent)
+        self._dues.append(self._ticks + self._patience)
         return self.sent
+
+    def _pass(self, place: int) -> None:
+        while self._marked and self._marked[0] <= place:
+            self._marked.popleft()
+            self._dues.popleft()
+        self._returned = place
+        self._played = max(self._played, place)
 
     def _reach(self) -> None:
         heard = self._returned if self._marks else self._played

@@ -45,8 +45,6 @@ class Playout:
         self._fading: Pcm | None = None
         """What is still heard while the sound is held."""
         self._fade_in = self._broken_off = False
-        self.last: Pcm | None = None
-        """The newest frame that went out; None for silence."""
 
     @property
     def buffered(self) -> float:
@@ -85,10 +83,6 @@ class Playout:
         has no gaps; sound before a mark, and sound whose rest did not come, is filled up with
         silence.
         """
-        self.last = self._next_frame()
-        return self.last
-
-    def _next_frame(self) -> Pcm | None:
         if self._held:
             faded, self._fading = self._fading, None
             if faded is None:

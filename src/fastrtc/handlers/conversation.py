@@ -122,7 +122,7 @@ class Conversation:
 
     def tick(self) -> None:
         """See `Driver`."""
-        self._ears.played(self.host.playout.last, self.host.playout.rate)
+        self._ears.played(self.host.playing, self.host.playout.rate)
         self._held_ticks = self._held_ticks + 1 if self.host.playout.held else 0
         if self._held_ticks >= LONGEST_HOLD * FRAMES_PER_SECOND:
             self._act(self.machine.told(Told.FELL_SILENT))

@@ -40,6 +40,8 @@ class Host(Protocol):
     context: Context
     loop: asyncio.AbstractEventLoop
     playout: Playout
+    playing: Pcm | None
+    """The frame that the caller hears now; None for silence."""
     workers: Workers
     vad: VadSource
     endpoint: EndpointSource

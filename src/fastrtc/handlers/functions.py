@@ -117,7 +117,7 @@ class Listener(Pump):
     def hear(self, pcm: Pcm) -> None:
         """See `Driver`."""
         before = self.inbox.dropped
-        self.inbox.offer(pcm, 1 / FRAMES_PER_SECOND)
+        self.inbox.offer(pcm, pcm.shape[1] / self.handler.input_sample_rate)
         if self.inbox.dropped and not before:
             self.too_slow()
         self._arrived.set()

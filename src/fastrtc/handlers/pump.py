@@ -117,7 +117,7 @@ class ThreadPump(Pump):
     def hear(self, pcm: Pcm) -> None:
         """See `Driver`."""
         before = self.inbox.dropped
-        self.inbox.offer(pcm, 1 / FRAMES_PER_SECOND)
+        self.inbox.offer(pcm, pcm.shape[1] / self.handler.input_sample_rate)
         if self.inbox.dropped and not before:
             self.too_slow()
 
@@ -215,7 +215,9 @@ class TaskPump(Pump):
     def __init__(self, handler: AsyncStreamHandler, host: Host) -> None:
         super().__init__(handler, host)
         self.handler = handler
-        self._inbox: deque[Pcm] = deque(maxlen=round(UNHEARD_SECONDS * FRAMES_PER_SECOND))
+        self._inbox: deque[Pcm] = deque()
+        self._unheard = 0
+        """Samples in it."""
         self._heard: asyncio.Future[None] | None = None
         self._ticked: asyncio.Future[None] | None = None
         self._tasks: list[asyncio.Task[Any]] = []
@@ -229,10 +231,15 @@ class TaskPump(Pump):
 
     def hear(self, pcm: Pcm) -> None:
         """See `Driver`."""
-        if len(self._inbox) == self._inbox.maxlen and not self._slow:
-            self._slow = True
-            self.too_slow()
         self._inbox.append(pcm)
+        self._unheard += pcm.shape[1]
+        while self._unheard > UNHEARD_SECONDS * self.handler.input_sample_rate:
+            if len(self._inbox) == 1:
+                break
+            self._unheard -= self._inbox.popleft().shape[1]
+            if not self._slow:
+                self._slow = True
+                self.too_slow()
         _wake(self._heard)
 
     def tick(self) -> None:
@@ -278,7 +285,9 @@ class TaskPump(Pump):
             while not self._inbox:
                 self._heard = self.host.loop.create_future()
                 await self._heard
-            frame = frame_of(rate, self._inbox.popleft())
+            pcm = self._inbox.popleft()
+            self._unheard -= pcm.shape[1]
+            frame = frame_of(rate, pcm)
             await self._attempt(functools.partial(self.handler.receive, frame), "receive")
 
     async def _emit_loop(self) -> None:

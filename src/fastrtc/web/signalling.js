@@ -143,6 +143,7 @@ export class Signalling {
     // A proxy answers so in place of a server that is away.
     if ([502, 503, 504].includes(response.status)) throw new FastRTCError("server_unreachable");
     if (response.status === 404) throw new FastRTCError("stream_missing");
+    if (response.status === 403) throw new FastRTCError("not_authorized");
     if (response.status >= 500) throw new FastRTCError("connection_failed");
     if (!response.ok) throw new FastRTCError("server_refused", { detail: `HTTP ${response.status}` });
     try {

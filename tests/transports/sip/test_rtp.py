@@ -126,8 +126,23 @@ def test_nobody_else_is_heard_afterwards() -> None:
     incoming = Incoming(MEDIA, 0.0)
     hear(incoming, [packet(1)], NAT)
     assert not hear(incoming, [packet(2), packet(3)], ELSEWHERE).size
-    assert not keys(incoming, [key(4, 1, 0)])
+    assert not incoming.add(key(4, 1, 0), ELSEWHERE, 0.1).keys
     assert hear(incoming, [packet(2)], NAT).size
+
+
+def test_the_host_that_called_takes_the_place_of_a_stranger_who_was_quicker() -> None:
+    incoming = Incoming(MEDIA, 0.0, caller=NAT[0])
+    hear(incoming, [packet(1)], ELSEWHERE)
+    assert hear(incoming, [packet(1)], NAT).size
+    assert incoming.source == NAT
+    assert not hear(incoming, [packet(2)], ELSEWHERE).size
+
+
+def test_after_two_seconds_the_place_is_taken() -> None:
+    incoming = Incoming(MEDIA, 0.0, caller=NAT[0])
+    incoming.add(packet(1), ELSEWHERE, 0.0)
+    assert not incoming.add(packet(2), NAT, 2.1).sound
+    assert incoming.source == ELSEWHERE
 
 
 @pytest.mark.parametrize(

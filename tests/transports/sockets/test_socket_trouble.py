@@ -202,6 +202,25 @@ async def test_a_message_of_a_later_version_is_passed_over(house: House) -> None
         assert not caller.named("error")
 
 
+async def test_before_the_call_has_begun_little_is_read(house: House) -> None:
+    async with connected(house.open(Parrot())) as caller:
+        await caller.tell("[" * 16_385)
+        assert "16384" in (await caller.until("error"))["data"]
+        await eventually(lambda: caller.socket.close_code is not None)
+
+
+async def test_half_a_character_is_not_sent_and_the_call_goes_on(
+    house: House, caplog: pytest.LogCaptureFixture
+) -> None:
+    place = house.open(Parrot())
+    async with calling(place, format=PCM) as caller:
+        await caller.until("started")
+        await (await place.handler()).send_message("half a face \ud83d")
+        await caller.say(SHORT)
+        await caller.until_heard(0.3)
+    assert "half a face" in caplog.text
+
+
 @pytest.mark.parametrize("kind", [str, bytes])
 async def test_an_oversized_message_is_an_error_and_nothing_else(house: House, kind: Any) -> None:
     framing = "binary" if kind is bytes else "json"

@@ -11,6 +11,9 @@ from typing import Final
 HASHES: Final = {"MD5": hashlib.md5, "SHA-256": hashlib.sha256}
 """By the algorithm of a challenge (RFC 2617, RFC 8760)."""
 
+LONGEST_CHALLENGE: Final = 1_000
+"""Characters; usual ones have 200."""
+
 _FIELD = re.compile(r'([\w-]+)\s*=\s*("(?:[^"\\]|\\.)*"|[^\s,"]+)')
 
 
@@ -46,9 +49,9 @@ class SipAccount:
 
 
 def read_challenge(header: str) -> dict[str, str] | None:
-    """The fields of a digest challenge; None for another kind."""
+    """The fields of a digest challenge; None for another kind, or one that is far too long."""
     scheme, _, rest = header.strip().partition(" ")
-    if scheme.lower() != "digest":
+    if scheme.lower() != "digest" or len(header) > LONGEST_CHALLENGE:
         return None
     found = {}
     for name, value in _FIELD.findall(rest):

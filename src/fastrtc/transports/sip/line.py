@@ -24,9 +24,16 @@ CHECK_SECONDS: Final = 5.0
 class SipLine(asyncio.DatagramProtocol):
     """See `Line`."""
 
-    def __init__(self, session: Session, hang_up: Callable[[], None]) -> None:
-        """``hang_up``: tells the caller that the call is over; may be called when it is."""
+    def __init__(self, session: Session, caller: str, hang_up: Callable[[], None]) -> None:
+        """Set up a line.
+
+        Args:
+            session: the call.
+            caller: the host that called.
+            hang_up: tells the caller that the call is over; may be called when it is.
+        """
         self._session = session
+        self._caller = caller
         self._hang_up = hang_up
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.DatagramTransport | None = None
@@ -50,7 +57,7 @@ class SipLine(asyncio.DatagramProtocol):
         now = self._loop.time()
         self._media = media
         if self._incoming is None or self._outgoing is None:
-            self._incoming = Incoming(media, now)
+            self._incoming = Incoming(media, now, self._caller)
             self._outgoing = Outgoing(media, self._session.handler.output_sample_rate)
             self._check = self._loop.call_later(CHECK_SECONDS, self._look)
         else:

@@ -28,7 +28,14 @@ REPEAT_SECONDS: Final = 0.1
 GOODBYE_SECONDS: Final = 2.0
 """How long a line that closes waits for the answers to its last requests."""
 ANYWHERE: Final = "0.0.0.0"
-CODES: Final = {"concurrency_limit_reached": 486, "not_authorized": 403}
+MOST_UNCONFIRMED: Final = 10
+"""Calls that hold a slot before their caller has shown, by an ACK, that it is where it says: who
+forges its address must not fill all lines."""
+CODES: Final = {
+    "concurrency_limit_reached": 486,
+    "too_many_unconfirmed_calls": 503,
+    "not_authorized": 403,
+}
 """What a refusal is in SIP; 500 for others."""
 
 Identify = Callable[[HTTPConnection], Awaitable[Any]]
@@ -196,6 +203,9 @@ class SipListener(asyncio.DatagramProtocol):
     async def _let_in(self, call: Call) -> Session | None:
         invite = call.invite
         call_id = invite.call_id
+        unconfirmed = sum(not session.started for session, _ in self._lines.values())
+        if unconfirmed >= MOST_UNCONFIRMED:
+            raise Refused("too_many_unconfirmed_calls")
         phone = PhoneCall("sip", call_id, call_id, invite.caller, invite.called, invite.facts)
         identity = await self._identify(_as_connection(invite, phone))
         # Its caller may have given up meanwhile.
@@ -204,7 +214,7 @@ class SipListener(asyncio.DatagramProtocol):
         return self._admit(call_id, phone=phone, identity=identity)
 
     async def _connect(self, call: Call, session: Session) -> None:
-        line = SipLine(session, lambda: self._hang_up(call))
+        line = SipLine(session, call.invite.source[0], lambda: self._hang_up(call))
         self._lines[call] = session, line
         session.on_close(lambda: self._lines.pop(call, None))
         try:

@@ -26,6 +26,8 @@ COMFORT_NOISE: Final = 13
 """Payload type of what some send in the place of silence (RFC 3389)."""
 NEW_SOURCE_SECONDS: Final = 0.5
 """A caller changes its source of sound no more often than this."""
+DOUBT_SECONDS: Final = 2.0
+"""For so long the host that called may still take the place of a stranger who was quicker."""
 TRAILING_FRAMES: Final = 10
 """Frames of silence (0.2 s) after sound in which the filter rings out."""
 KEYS: Final = "0123456789*#ABCD"
@@ -103,8 +105,12 @@ class Incoming:
         last: when the newest came, in seconds.
     """
 
-    def __init__(self, media: Media, at: float) -> None:
+    def __init__(self, media: Media, at: float, caller: str = "") -> None:
+        """``caller``: the host that called, if it is known."""
         self.source: Address | None = None
+        self._caller = caller
+        self._learned = at
+        """When the source was."""
         self.last = at
         self._media = media
         self._limit = PacketLimit()
@@ -125,15 +131,21 @@ class Incoming:
 
         The first packet of the call shows where it comes from, which need not be where its
         description says: behind NAT it cannot be. What comes from elsewhere later is not the
-        caller's.
+        caller's, unless a stranger was quicker than the host that called.
         """
         heard = Heard()
-        if self.source not in (None, source) or not self._limit.allows(at):
+        if not self._is_caller(source, at) or not self._limit.allows(at):
             return heard
         packet = parse_rtp(data)
-        if packet is None or not self._is_known(packet) or not self._is_current(packet, at):
+        if packet is None or not self._is_known(packet):
             return heard
-        self.source = source
+        if self.source not in (None, source):
+            # What the stranger said is no beginning of this.
+            self._ssrc, self._changed = None, at - NEW_SOURCE_SECONDS
+        if not self._is_current(packet, at):
+            return heard
+        if self.source != source:
+            self.source, self._learned = source, at
         self.last = at
         is_sound = packet.payload_type == self._media.payload_type
         if is_sound and packet.payload:
@@ -148,6 +160,13 @@ class Incoming:
         if packet.payload_type == self._media.event_type:
             heard.keys += self._key(packet)
         return heard
+
+    def _is_caller(self, source: Address, at: float) -> bool:
+        if self.source is None or self.source == source:
+            return True
+        hosts = (self._media.host, self._caller)
+        mistaken = self.source[0] not in hosts and source[0] in hosts
+        return mistaken and at - self._learned < DOUBT_SECONDS
 
     def _is_known(self, packet: RtpPacket) -> bool:
         media = self._media

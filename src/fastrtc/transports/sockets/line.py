@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
+import numpy as np
 from starlette.websockets import WebSocket
 
 from fastrtc.admission import Refused
@@ -38,6 +39,10 @@ START_WITHIN: Final = 10.0
 """Seconds that a client has to begin its call."""
 LARGEST_MESSAGE: Final = 1 << 17
 """Characters or bytes: 0.5 s of stereo at 48 kHz in base64."""
+LARGEST_START: Final = 1 << 14
+"""The same, before the call has begun: from anybody."""
+SIZE_OF_ONE: Final = 500
+"""Bytes of a message that count as another message."""
 PAUSE: Final = 5
 """Frames of silence after which a sound is over: one that is made live may be late by less."""
 UNSENT: Final = 25
@@ -45,7 +50,9 @@ UNSENT: Final = 25
 MOST_UNSENT: Final = 2_000
 """Messages that wait, before the client is given up."""
 STUCK_SECONDS: Final = 10.0
-"""Seconds without reading anything after which a client is given up."""
+"""Seconds of reading too slowly after which a client is given up."""
+STALLED: Final = 50
+"""Ticks (1 s) by which marks may be overdue, before no more sound is sent."""
 FLOOD_SECONDS: Final = 5.0
 """Seconds of being held up for sending too much, after which a client is given up."""
 AT_A_TIME: Final = 10
@@ -81,12 +88,10 @@ class SocketLine:
         """Messages that wait, and whether each is sound."""
         self._news: asyncio.Future[None] | None = None
         self._closing = False
-        self._writing_since: float | None = None
-        """When the message that now leaves began to."""
-        self._slow = False
-        self._silent = 0
+        self._slow_since: float | None = None
+        self._silent = PAUSE
         self._messages, self._sound = Allowance(MESSAGES), Allowance(SOUND)
-        self._taken = 0
+        self._taken = 0.0
         self._complain_at = 0.0
         self._reader: asyncio.Task[None] | None = None
         self._writer: asyncio.Task[None] | None = None
@@ -163,7 +168,9 @@ class SocketLine:
                 return None
             text = given.get("text")
             message: Message = given.get("bytes") or b"" if text is None else text
-            wait = self._messages.take(1, self._loop.time())
+            # What is long takes long to read.
+            cost = 1 + len(message) / SIZE_OF_ONE
+            wait = self._messages.take(cost, self._loop.time())
             if wait and self._messages.strained > FLOOD_SECONDS:
                 self._complain_at = 0.0
                 self._complain("expected far fewer messages a second: the call ends")
@@ -171,15 +178,17 @@ class SocketLine:
             if wait:
                 # Nothing is read meanwhile, so that a flood fills the client's buffers, not ours.
                 await asyncio.sleep(wait)
-            self._taken += 1
-            if self._taken % AT_A_TIME == 0:
+            self._taken += cost
+            if self._taken >= AT_A_TIME:
                 # To receive what has come already is no wait, in which others would be served.
+                self._taken = 0.0
                 await asyncio.sleep(0)
-            if len(message) <= LARGEST_MESSAGE:
+            largest = LARGEST_START if self._session is None else LARGEST_MESSAGE
+            if len(message) <= largest:
                 return message
-            self._complain(
-                f"expected a message of at most {LARGEST_MESSAGE} bytes, got {len(message)}"
-            )
+            self._complain(f"expected a message of at most {largest} bytes, got {len(message)}")
+            if self._session is None:
+                return None
 
     def _read(self, message: Message) -> Any:
         try:
@@ -232,10 +241,11 @@ class SocketLine:
     def tick(self) -> int:
         """See `Line`."""
         self._far.tick()
-        if len(self._outbox) > UNSENT:
+        if len(self._outbox) > UNSENT or self._far.stalled > STALLED:
             self._too_slow()
             return 0
-        self._slow = False
+        if not self._outbox:
+            self._slow_since = None
         return self._far.room
 
     def send_frame(self, frame: Pcm | None) -> None:
@@ -243,10 +253,9 @@ class SocketLine:
         assert self._resampler is not None
         if frame is None:
             self._silent += 1
-            if self._silent == PAUSE:
-                # The last millisecond must not begin what is said next.
-                self._resampler.flush()
             return
+        if self._silent >= PAUSE:
+            self._begin_sound()
         self._silent = 0
         pcm = self._resampler.process(with_channels(frame, self._wire.channels))
         if pcm.shape[1]:
@@ -305,9 +314,19 @@ class SocketLine:
             self._outbox.clear()
             self._outbox.extend(kept)
             self._send(messages)
-            if self._resampler is not None:
-                self._resampler.flush()
+            self._silent = PAUSE
         return bool(messages)
+
+    def _begin_sound(self) -> None:
+        """Forget the end of the last sound. Behind a beginning of silence each frame of ours gives
+        a frame for the far side, neither more nor less.
+        """
+        assert self._session is not None
+        assert self._resampler is not None
+        playout = self._session.playout
+        silence = np.zeros((self._wire.channels, 2 * playout.frame_samples), np.int16)
+        self._resampler.flush()
+        self._resampler.process(silence)
 
     def _mark(self, place: int | None) -> None:
         if place is not None:
@@ -327,27 +346,31 @@ class SocketLine:
                 while self._outbox:
                     message, _ = self._outbox.popleft()
                     kind = "text" if isinstance(message, str) else "bytes"
-                    self._writing_since = self._loop.time()
-                    await self._socket.send({"type": "websocket.send", kind: message})
-                    self._writing_since = None
+                    try:
+                        await self._socket.send({"type": "websocket.send", kind: message})
+                    except UnicodeError:
+                        # Half a character, which a handler has sent; the call goes on.
+                        logger.error("%s: expected a text, got %.80r", self._name, message)
                 if self._closing:
                     return
                 self._news = self._loop.create_future()
                 await self._news
         except Exception:
-            # The client has gone; the reader is told so too.
+            # The client has gone.
             logger.debug("%s: a message could not be sent", self._name, exc_info=True)
+            if self._session is not None:
+                self._session.hang_up()
 
     def _ring(self) -> None:
         if self._news is not None and not self._news.done():
             self._news.set_result(None)
 
     def _too_slow(self) -> None:
-        if not self._slow:
-            self._slow = True
+        now = self._loop.time()
+        if self._slow_since is None:
+            self._slow_since = now
             logger.warning("%s reads more slowly than sound is made for it", self._name)
-        since = self._writing_since
-        if since is not None and self._loop.time() - since > STUCK_SECONDS:
+        if now - self._slow_since > STUCK_SECONDS:
             self._give_up()
 
     def _give_up(self) -> None:

@@ -54,7 +54,8 @@ class Exchange:
         self._providers: dict[str, Provider] = {}
         known = [name for name in SECRETS if os.environ.get(name)]
         # Minted and spent by this process alone where there is no secret to share.
-        self._tokens = Tokens(os.environ[known[0]] if known else secrets.token_hex())
+        self._secret = os.environ[known[0]] if known else secrets.token_hex()
+        self._tokens: dict[str, Tokens] = {}
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -112,7 +113,7 @@ class Exchange:
             document, kind = provider.refuse(webhook)
         else:
             url = socket_url(request, handler_path(request, mounted, name))
-            connection = Connection(url, self.token(), self._options)
+            connection = Connection(url, self.token(name), self._options)
             document, kind = provider.connect(webhook, connection)
         return Response(document, media_type=kind)
 
@@ -145,16 +146,22 @@ class Exchange:
     async def call(self, account: TwilioAccount, to: str, from_: str, url: str) -> str:
         """Call somebody over Twilio; see `Stream.call`."""
         url = f"{_as_socket(url)}/telephone/handler"
-        connection = Connection(url, self.token(), self._options)
+        connection = Connection(url, self.token("twilio"), self._options)
         facts = dict(zip(FACTS, (from_, to), strict=True))
         return await account.call(to, from_, twiml(connection, facts), self._options)
 
-    def token(self) -> str:
-        """What a media socket has to show, once, as its parameter ``fastrtc_token``."""
-        return self._tokens.mint(time.time())
+    def token(self, name: str) -> str:
+        """What a media socket of a platform has to show, once, as its ``fastrtc_token``."""
+        return self._tokens_of(name).mint(time.time())
+
+    def _tokens_of(self, name: str) -> Tokens:
+        # Each platform its own: one that signs nothing must not open the door of another.
+        if name not in self._tokens:
+            self._tokens[name] = Tokens(f"{name} {self._secret}")
+        return self._tokens[name]
 
     def _is_ours(self, provider: Provider, started: Started, websocket: WebSocket) -> bool:
-        if self._tokens.spend(started.token, time.time()):
+        if self._tokens_of(provider.name).spend(started.token, time.time()):
             return True
         # Documents of the user's own hand out no tokens, but some platforms sign the socket too.
         headers = {key.lower(): value for key, value in websocket.headers.items()}
