@@ -7,6 +7,7 @@ for, and never on the event loop.
 from __future__ import annotations
 
 import asyncio
+import atexit
 import logging
 import threading
 from collections import deque
@@ -214,6 +215,10 @@ class _Stream:
             self._fail(error)
 
 
+WARMED_WITHIN: Final = 10.0
+"""Seconds that a process which ends waits for models that are being loaded."""
+
+
 class EndpointWorker:
     """The thread that judges for all calls, first come, first served."""
 
@@ -221,6 +226,8 @@ class EndpointWorker:
         self._waiting: deque[_Stream] = deque()
         self._wake = threading.Condition()
         self._thread: threading.Thread | None = None
+        self._warmed = threading.Event()
+        """The models are loaded."""
 
     @cached_property
     def available(self) -> bool:
@@ -254,7 +261,11 @@ class EndpointWorker:
             self._thread = threading.Thread(
                 target=self._run, name="fastrtc-endpointing", daemon=True
             )
+            self._warmed.clear()
             self._thread.start()
+            # A process that ends while a network is being loaded is aborted: the library's own
+            # threads cannot be unwound.
+            atexit.register(self._warmed.wait, WARMED_WITHIN)
 
     def open(self, deliver: Deliver, fail: Fail) -> EndpointStream:
         """See `EndpointSource`."""
@@ -271,7 +282,10 @@ class EndpointWorker:
             self._wake.notify()
 
     def _run(self) -> None:
-        _warm_up(Listener(sound=not self.reason, words=self.reads_words))
+        try:
+            _warm_up(Listener(sound=not self.reason, words=self.reads_words))
+        finally:
+            self._warmed.set()
         while True:
             with self._wake:
                 self._wake.wait_for(lambda: self._waiting)
