@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import logging
 import os
 from collections.abc import Callable
@@ -81,21 +80,13 @@ async def identify(
         )
         raise Refused("not_authorized")
     try:
-        found = await asyncio.wait_for(_ask(authorize, connection, workers), AUTHORIZED_WITHIN)
+        found = await asyncio.wait_for(workers.ask(authorize, connection), AUTHORIZED_WITHIN)
     except Exception as error:
         logger.exception("A caller was refused: the authorize function failed")
         raise Refused("not_authorized") from error
     if found is None or found is False:
         raise Refused("not_authorized")
     return None if found is True else found
-
-
-async def _ask(authorize: Authorize, connection: HTTPConnection, workers: Workers) -> Any:
-    if inspect.iscoroutinefunction(authorize):
-        return await authorize(connection)
-    # It asks a database, as often as not.
-    found = await workers.call(lambda: authorize(connection))
-    return await found if inspect.isawaitable(found) else found
 
 
 class Door:

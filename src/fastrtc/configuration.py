@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -11,7 +10,6 @@ from fastrtc.runtime import shared_runtime
 
 Configuration = dict[str, Any] | Callable[[], Any] | None
 """An RTCConfiguration, or a sync or async function that gives one for each connection."""
-
 
 CONFIGURED_WITHIN: Final = 20.0
 """Seconds that a function has to give an RTCConfiguration."""
@@ -25,15 +23,7 @@ async def resolve_configuration(given: Configuration) -> dict[str, Any] | None:
         TimeoutError: the function took too long.
     """
     if callable(given):
-        given = await asyncio.wait_for(_ask(given), CONFIGURED_WITHIN)
+        given = await asyncio.wait_for(shared_runtime().workers.ask(given), CONFIGURED_WITHIN)
     if given is None or isinstance(given, dict):
         return given
     raise TypeError(f"expected an RTCConfiguration as a dict, got {type(given).__name__}")
-
-
-async def _ask(function: Callable[[], Any]) -> Any:
-    if inspect.iscoroutinefunction(function):
-        return await function()
-    # A sync function asks a TURN service over the network, as often as not.
-    found = await shared_runtime().workers.call(function)
-    return await found if inspect.isawaitable(found) else found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
+import inspect
 import io
 import logging
 import threading
@@ -233,6 +234,13 @@ class Workers:
 
         self.submit(job)
         return await future
+
+    async def ask(self, fn: Callable[P, Any], *args: P.args, **kwargs: P.kwargs) -> Any:
+        """Call a function of the user's: on a worker, as it may block, or here if it is async."""
+        if inspect.iscoroutinefunction(fn):
+            return await fn(*args, **kwargs)
+        made = await self.call(fn, *args, **kwargs)
+        return await made if inspect.isawaitable(made) else made
 
     @property
     def threads(self) -> int:

@@ -76,8 +76,9 @@ class FarPlayout:
     @property
     def stalled(self) -> int:
         """For how many ticks marks have been overdue, from a far side that does return them."""
-        late = self._answers and self._overdue is not None
-        return self._ticks - (self._overdue or 0) if late else 0
+        if self._overdue is None or not self._answers:
+            return 0
+        return self._ticks - self._overdue
 
     def tick(self) -> None:
         """20 ms have passed."""
@@ -85,7 +86,8 @@ class FarPlayout:
         if self._played < self.sent:
             self._played += 1
         while self._marked and self._ticks >= self._dues[0]:
-            self._overdue = self._overdue or self._ticks
+            if self._overdue is None:
+                self._overdue = self._ticks
             self._pass(self._marked[0])
         self._reach()
 

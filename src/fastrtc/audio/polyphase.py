@@ -1,8 +1,8 @@
 """Sample-rate conversion by one matrix multiplication a chunk, for rates in a simple ratio.
 
-All phases of a windowed sinc stand in one matrix, which all calls share. It is a quarter as dear
-as soxr's streaming filter, whose state of each call is cold whenever its turn comes, and a tenth as
-late.
+All phases of a windowed sinc stand in one matrix, which all calls share. It takes less than half
+the time of soxr's streaming filter (12 and 30 us for 20 ms), whose state of each call is cold
+whenever its turn comes, and is about a fifth as late.
 """
 
 from __future__ import annotations
