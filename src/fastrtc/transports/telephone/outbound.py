@@ -7,15 +7,12 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
 from urllib.parse import quote, urlencode
 from urllib.request import Request
 
 from fastrtc.threads import Workers
 from fastrtc.transports.telephone.provider import TelephoneOptions
 from fastrtc.web_service import ServiceError, ask
-
-API: Final = "https://api.twilio.com"
 
 
 class CallError(RuntimeError):
@@ -27,16 +24,16 @@ class TwilioAccount:
     """Whose calls they are.
 
     Attributes:
-        sid: the account; otherwise ``TWILIO_ACCOUNT_SID``.
-        token: its secret; otherwise ``TWILIO_AUTH_TOKEN``.
-        api: where the API is, for another region than the default.
+        sid: the account; where empty, ``TWILIO_ACCOUNT_SID``.
+        token: its secret; where empty, ``TWILIO_AUTH_TOKEN``.
+        api: where the API is.
         workers: run what blocks.
     """
 
     workers: Workers = field(repr=False, compare=False)
-    sid: str = ""
-    token: str = field(default="", repr=False)
-    api: str = API
+    sid: str
+    token: str = field(repr=False)
+    api: str
 
     async def call(self, to: str, from_: str, document: str, options: TelephoneOptions) -> str:
         """Call a number, and let TwiML say what happens; the id of the call.
