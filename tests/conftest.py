@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,19 @@ from numpy.typing import NDArray
 from fastrtc.testing import load_speech
 
 Sound = tuple[int, NDArray[np.int16]]
+
+_new_event_loop = asyncio.new_event_loop
+
+
+def _new_event_loop_of_ours() -> asyncio.AbstractEventLoop:
+    """Gradio makes loops that it neither runs nor closes, which would be warned of."""
+    loop = _new_event_loop()
+    if sys._getframe(1).f_globals.get("__name__") == "gradio.utils":
+        loop.close()
+    return loop
+
+
+asyncio.new_event_loop = _new_event_loop_of_ours
 
 
 def missing(part: str) -> None:

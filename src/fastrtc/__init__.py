@@ -45,6 +45,8 @@ _HOMES: Final[dict[str, str]] = {
     "Turn": "fastrtc.turns.record",
     "UIArgs": "fastrtc.stream",
     "Warning": "fastrtc.errors",
+    "WebRTC": "fastrtc.ui.component",
+    "WebRTCData": "fastrtc.handlers.values",
     "WebRTCError": "fastrtc.errors",
     "aggregate_bytes_to_16bit": "fastrtc.audio.files",
     "async_aggregate_bytes_to_16bit": "fastrtc.audio.files",
@@ -105,6 +107,7 @@ if TYPE_CHECKING:
     from fastrtc.handlers.values import AdditionalOutputs as AdditionalOutputs
     from fastrtc.handlers.values import AudioEmitType as AudioEmitType
     from fastrtc.handlers.values import CloseStream as CloseStream
+    from fastrtc.handlers.values import WebRTCData as WebRTCData
     from fastrtc.handlers.waiting import wait_for_item as wait_for_item
     from fastrtc.models.end_of_turn.protocol import EndOfTurnModel as EndOfTurnModel
     from fastrtc.models.end_of_turn.smart_turn import SmartTurn as SmartTurn
@@ -145,3 +148,4 @@ if TYPE_CHECKING:
     from fastrtc.turns.options import InterruptionPolicy as InterruptionPolicy
     from fastrtc.turns.record import Heard as Heard
     from fastrtc.turns.record import Turn as Turn
+    from fastrtc.ui.component import WebRTC as WebRTC

@@ -69,12 +69,7 @@ def make_router(
             await stream.identify(request)
         except Refused as refused:
             raise HTTPException(403, "not_authorized") from refused
-        return {
-            "title": stream.ui_args.get("title", "FastRTC"),
-            "mode": stream.mode,
-            "rtc_configuration": await stream.client_configuration(),
-            "track_constraints": stream.track_constraints,
-        }
+        return await stream.client_settings()
 
     @router.websocket("/websocket/offer")
     async def websocket_offer(websocket: WebSocket) -> None:

@@ -7,7 +7,7 @@ import contextvars
 import logging
 import threading
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from typing import Any, Final, Protocol
 
 import numpy as np
@@ -362,7 +362,7 @@ class Outputs:
     def __init__(self) -> None:
         self.latest: AdditionalOutputs | None = None
         self._unread: deque[AdditionalOutputs] = deque(maxlen=OUTPUTS_KEPT)
-        self._readers: list[asyncio.Queue[AdditionalOutputs | None]] = []
+        self._readers: list[OutputsReader] = []
         self._closed = False
 
     def put(self, outputs: AdditionalOutputs) -> None:
@@ -371,34 +371,55 @@ class Outputs:
         if not self._readers:
             self._unread.append(outputs)
         for reader in self._readers:
-            if reader.qsize() >= OUTPUTS_KEPT:
-                reader.get_nowait()
-            reader.put_nowait(outputs)
+            reader.put(outputs)
 
     def close(self) -> None:
         """End every reader, after what it has not read yet."""
         self._closed = True
         for reader in self._readers:
-            reader.put_nowait(None)
+            reader.put(None)
 
-    def read(self) -> AsyncIterator[AdditionalOutputs]:
+    def reader(self) -> OutputsReader:
         """Read from now on; the first reader also gets what came before it."""
-        reader: asyncio.Queue[AdditionalOutputs | None] = asyncio.Queue()
+        reader = OutputsReader()
         while self._unread:
-            reader.put_nowait(self._unread.popleft())
+            reader.put(self._unread.popleft())
         if self._closed:
-            reader.put_nowait(None)
+            reader.put(None)
         self._readers.append(reader)
-        return self._iterate(reader)
+        return reader
 
-    async def _iterate(
-        self, reader: asyncio.Queue[AdditionalOutputs | None]
-    ) -> AsyncIterator[AdditionalOutputs]:
+    async def read(self) -> AsyncIterator[AdditionalOutputs]:
+        """The same as they come, until the call ends."""
+        reader = self.reader()
         try:
-            while (outputs := await reader.get()) is not None:
+            while (outputs := await reader.next()) is not None:
                 yield outputs
         finally:
             self._readers.remove(reader)
+
+
+class OutputsReader:
+    """What one reader has not read yet."""
+
+    def __init__(self) -> None:
+        self._queue: asyncio.Queue[AdditionalOutputs | None] = asyncio.Queue()
+
+    def put(self, outputs: AdditionalOutputs | None) -> None:
+        """Take outputs in, and let the oldest go where too many wait; None ends the reading."""
+        if self._queue.qsize() >= OUTPUTS_KEPT:
+            self._queue.get_nowait()
+        self._queue.put_nowait(outputs)
+
+    async def next(self) -> AdditionalOutputs | None:
+        """The next outputs, when they are there."""
+        return await self._queue.get()
+
+    def drain(self) -> Iterator[AdditionalOutputs]:
+        """Those that are there now."""
+        while not self._queue.empty():
+            if (outputs := self._queue.get_nowait()) is not None:
+                yield outputs
 
 
 _kept: set[asyncio.Task[Any]] = set()

@@ -142,6 +142,8 @@ class Stream:
         self.additional_outputs = additional_outputs
         self.additional_outputs_handler = additional_outputs_handler
         self.ui_args: UIArgs = ui_args or {}
+        self.takes_text = self.ui_args.get("variant") == "textbox"
+        """Whether callers may type, so that a reply function gets `WebRTCData`."""
         self.verbose = verbose
         self.authorize = authorize
         self.allowed_origins = allowed_origins
@@ -193,9 +195,11 @@ class Stream:
             Refused: the id is live, or all slots are taken.
         """
         self._door.check(session_id)
+        handler = fresh_copy(self.handler)
+        handler.takes_text = self.takes_text
         session = Session(
             session_id,
-            fresh_copy(self.handler),
+            handler,
             runtime or shared_runtime(),
             mode=self.mode,
             phone_mode=phone_mode or phone is not None,
@@ -474,12 +478,18 @@ class Stream:
 
     @property
     def ui(self) -> Any:
-        """The Gradio Blocks of this stream; may be set to your own."""
+        """The Gradio Blocks of this stream, made when they are first asked for; may be set to
+        your own.
+
+        Raises:
+            ImportError: the extra ``ui`` is not installed.
+            RuntimeError: this is Colab or a Space, and there is no ``rtc_configuration``.
+        """
         if self._ui is None:
-            raise NotImplementedError(
-                "The Gradio UI comes with a later version. stream.run() serves the built-in "
-                "page; stream.ui may be set to Blocks of your own."
-            )
+            # Gradio costs two seconds that only those should pay who use it.
+            from fastrtc.ui.blocks import make_blocks
+
+            self._ui = make_blocks(self)
         return self._ui
 
     @ui.setter
@@ -502,6 +512,16 @@ class Stream:
 
             self._signalling = Signalling(AiortcEngine(), self.admit, self._server_configuration)
         return self._signalling
+
+    async def client_settings(self) -> dict[str, Any]:
+        """What a client has to know to connect, and the page to introduce itself."""
+        return {
+            "title": self.ui_args.get("title", "FastRTC"),
+            "subtitle": self.ui_args.get("subtitle", ""),
+            "mode": self.mode,
+            "rtc_configuration": await self.client_configuration(),
+            "track_constraints": self.track_constraints,
+        }
 
     async def client_configuration(self) -> dict[str, Any] | None:
         """The RTCConfiguration for a client that connects now.

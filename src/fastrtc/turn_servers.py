@@ -117,28 +117,67 @@ def get_cloudflare_turn_credentials(
     hf_token: str | None = None,
     ttl: int = 600,
 ) -> _Config:
-    """Ask Cloudflare, by a Hugging Face token or else by a key pair; arguments go first."""
+    """Ask Cloudflare, by a Hugging Face token or else by a key pair; arguments go first.
+
+    Args:
+        turn_key_id: the key; otherwise ``CLOUDFLARE_TURN_KEY_ID``.
+        turn_key_api_token: its secret; otherwise ``CLOUDFLARE_TURN_KEY_API_TOKEN``.
+        hf_token: the token; otherwise ``HF_TOKEN``.
+        ttl: seconds for which they are good.
+
+    Raises:
+        ValueError: there is neither a token nor a key pair.
+        RuntimeError: the service does not give any; the text says why.
+    """
     pair = {"turn_key_id": turn_key_id, "turn_key_api_token": turn_key_api_token}
     names = ("Cloudflare TURN by Hugging Face token", "Cloudflare TURN")
     return _fetch({"hf_token": hf_token, **pair}, *names, ttl=ttl)
 
 
 def get_hf_turn_credentials(token: str | None = None, ttl: int = 600) -> _Config:
-    """Ask Hugging Face's community server; `ttl` is taken from older callers and not sent."""
+    """Ask Hugging Face's community server.
+
+    Args:
+        token: the token; otherwise ``HF_TOKEN``.
+        ttl: taken from older callers and not sent.
+
+    Raises:
+        ValueError: there is no token.
+        RuntimeError: the service does not give any; the text says why.
+    """
     return _fetch({"token": token}, "Hugging Face community TURN")
 
 
 def get_twilio_turn_credentials(
     twilio_sid: str | None = None, twilio_token: str | None = None
 ) -> _Config:
-    """Ask Twilio's Network Traversal Service."""
+    """Ask Twilio's Network Traversal Service.
+
+    Args:
+        twilio_sid: the account; otherwise ``TWILIO_ACCOUNT_SID``.
+        twilio_token: its secret; otherwise ``TWILIO_AUTH_TOKEN``.
+
+    Raises:
+        ValueError: there is no account.
+        RuntimeError: the service does not give any; the text says why.
+    """
     return _fetch({"twilio_sid": twilio_sid, "twilio_token": twilio_token}, "Twilio TURN")
 
 
 def get_turn_credentials(
     method: Literal["cloudflare", "hf", "twilio"] = "cloudflare", **kwargs: Any
 ) -> _Config:
-    """Ask the service of that name; arguments that only another one takes are left out."""
+    """Ask the service of that name.
+
+    Args:
+        method: which one.
+        kwargs: its arguments; those that only another service takes are left out.
+
+    Raises:
+        ValueError: there is no such service, or it lacks a key.
+        TypeError: no service takes such an argument.
+        RuntimeError: the service does not give any; the text says why.
+    """
     functions: dict[str, Callable[..., _Config]] = {
         "cloudflare": get_cloudflare_turn_credentials,
         "hf": get_hf_turn_credentials,

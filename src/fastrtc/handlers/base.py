@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from fastrtc.audio.convert import Pcm
 from fastrtc.audio.playout import FRAMES_PER_SECOND
-from fastrtc.handlers.values import AudioEmitType
+from fastrtc.handlers.values import AudioEmitType, WebRTCData
 from fastrtc.messages import create_message
 
 if TYPE_CHECKING:
@@ -35,6 +35,10 @@ INPUTS_WITHIN: Final = 60.0
 
 class HandlerBase(ABC):
     """What all handlers have: rates, inputs, messages, and a copy for each call."""
+
+    takes_text = False
+    """Whether the page has a text box: a reply function then gets `WebRTCData`, and no pair of
+    rate and samples, as its first argument."""
 
     def __init__(
         self,
@@ -112,8 +116,9 @@ class HandlerBase(ABC):
     # Inputs.
 
     def set_args(self, args: list[Any]) -> None:
-        """Take the values of the page's inputs."""
-        self.latest_args = [WEBRTC_VALUE, *args]
+        """Take the values of the page's inputs; before them, what was typed, if anything was."""
+        typed = bool(args) and isinstance(args[0], WebRTCData)
+        self.latest_args = list(args) if typed else [WEBRTC_VALUE, *args]
         self.args_set.set()
 
     async def wait_for_args(self) -> None:

@@ -234,8 +234,10 @@ class Conversation:
     def _finished(self, event: Event, utterance: Pcm | None) -> None:
         self._forget_questions()
         self._log(PAUSE_DETECTED)
-        start = self._in_capture(self._utterance_start(event))
-        said = self._capture.cut(start, self._in_capture(event.end))
+        start, end = self._utterance_start(event), event.end
+        if event.voice_end <= event.start:
+            start = end  # what is typed has no sound before it
+        said = self._capture.cut(self._in_capture(start), self._in_capture(end))
         self._said_until = event.end
         if utterance is not None:
             self.replies.discard()

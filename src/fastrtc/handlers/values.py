@@ -39,6 +39,22 @@ class CloseStream:
         return f"CloseStream({self.msg!r})"
 
 
+@dataclass
+class WebRTCData:
+    """What a caller said or typed, where the page has a text box.
+
+    Attributes:
+        webrtc_id: the id of the call.
+        textbox: what was typed; empty if it was said.
+        audio: ``(rate, int16 array of shape (1, n))``, of length 0 if it was typed; None outside
+            a reply.
+    """
+
+    webrtc_id: str
+    textbox: str = ""
+    audio: tuple[int, NDArray[np.int16]] | None = None
+
+
 Sound: TypeAlias = tuple[int, NDArray[Any]] | tuple[int, NDArray[Any], str]
 AudioEmitType: TypeAlias = (
     Sound | AdditionalOutputs | CloseStream | tuple[Sound, AdditionalOutputs | CloseStream] | None

@@ -144,6 +144,7 @@ TABLE: Final[dict[tuple[State, Input], Row]] = {
     (S.FALTERING, Told.FORCED): _CUT_SHORT,
     #
     (S.PROTECTED, Signal.SPEECH): (S.OVERLAPPING, (K.USER_STARTED,)),
+    (S.PROTECTED, Told.FORCED): (S.WAITING, ()),
     (S.PROTECTED, Told.REPLY_ENDED): (S.LISTENING, ()),
     #
     (S.OVERLAPPING, Signal.PAUSE): (S.WAITING, ()),

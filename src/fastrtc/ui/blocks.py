@@ -1,0 +1,63 @@
+"""The default Blocks of a stream."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+
+from fastrtc.ui.component import WebRTC
+
+if TYPE_CHECKING:
+    from fastrtc.stream import Stream
+
+
+def make_blocks(stream: Stream) -> gr.Blocks:
+    """Blocks with the call on one side, and beside it what it takes and gives.
+
+    Raises:
+        RuntimeError: this is Colab or a Space, and the stream has no ``rtc_configuration``.
+    """
+    look = stream.ui_args
+    given = list(stream.additional_inputs or [])
+    shown = list(stream.additional_outputs or [])
+    title = look.get("title", "FastRTC")
+    blocks: gr.Blocks
+    with gr.Blocks(title=title) as blocks:
+        if not look.get("hide_title"):
+            gr.Markdown(f"# {title}")
+            if look.get("subtitle"):
+                gr.Markdown(look["subtitle"])
+        with gr.Row():
+            with gr.Column(min_width=280):
+                call = _make_component(stream, alone=not shown)
+                for component in given:
+                    if component not in shown:
+                        component.render()
+            if shown:
+                with gr.Column(min_width=280):
+                    for component in shown:
+                        component.render()
+        call.stream(
+            stream,
+            inputs=given if stream.mode == "receive" else [call, *given],
+            outputs=[call],
+            send_input_on=look.get("send_input_on", "change"),
+        )
+        if shown:
+            assert stream.additional_outputs_handler is not None
+            call.on_additional_outputs(stream.additional_outputs_handler, shown, shown)
+    return blocks
+
+
+def _make_component(stream: Stream, *, alone: bool) -> Any:
+    look = stream.ui_args
+    return WebRTC(
+        mode=stream.mode,
+        icon=look.get("icon"),
+        icon_button_color=look.get("icon_button_color"),
+        pulse_color=look.get("pulse_color"),
+        icon_radius=look.get("icon_radius"),
+        variant=look.get("variant", "wave"),
+        full_screen=look.get("full_screen", alone),
+    )
