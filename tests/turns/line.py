@@ -83,6 +83,8 @@ class Line:
     silent_steps: int = 0
     held_steps: int = 0
     forced: bool = False
+    owed: bool = False
+    """Whether a turn was forced over a protected reply, and is answered after it."""
 
     def __post_init__(self) -> None:
         self.machine = TurnMachine(self.policy)
@@ -122,6 +124,8 @@ class Line:
         if told is Told.REPLY_ENDED and self.reply is not None:
             self.drop()
         events = self.machine.told(told)
+        # What is typed over a protected reply is answered after it.
+        self.owed = self.owed or (self.forced and state is State.PROTECTED)
         if told is Told.REPLY_BEGAN and state not in (State.LISTENING, State.STARTING):
             assert not events
             assert self.machine.state is state
@@ -161,8 +165,9 @@ class Line:
 
     def on_user_finished(self, event: Event) -> None:
         assert self.reply is None, "two replies at a time"
-        assert self.started or self.forced, "finished without having started"
+        assert self.started or self.forced or self.owed, "finished without having started"
         self.check_voice(event)
+        self.owed = False
         self.asked, self.early, self.started = None, False, False
         self.by_interruption = self.joined = False
         self.ask()
@@ -231,7 +236,7 @@ class Line:
         assert event.start >= max((e.end for e in self.finished), default=0)
         inside = [(max(v.start, event.start), min(v.end, event.end)) for v in self.voices]
         voice = sum(max(0, end - start) for start, end in inside)
-        if not self.forced:
+        if not (self.forced or self.owed):
             assert voice >= self.least_voice * STEP_SAMPLES, "a reply to silence"
             assert event.start < event.voice_end
             assert event.start < event.end

@@ -27,14 +27,13 @@ def audio_to_int16(audio: Any) -> Any:
             unsigned 8-bit samples are scaled, as in a WAV file.
 
     Returns:
-        int16 of the same shape, or the pair with such an array.
+        int16 of the same shape; of a pair, its array alone.
 
     Raises:
         TypeError: the dtype is neither integer nor float.
     """
     if isinstance(audio, tuple):
-        rate, samples = audio
-        return rate, audio_to_int16(samples)
+        _, audio = audio
     samples = np.asarray(audio)
     if samples.dtype == np.int16:
         return samples
@@ -58,8 +57,7 @@ def audio_to_float32(audio: Any) -> Any:
         TypeError: the dtype is neither integer nor float.
     """
     if isinstance(audio, tuple):
-        rate, samples = audio
-        return rate, audio_to_float32(samples)
+        _, audio = audio
     samples = np.asarray(audio)
     if np.issubdtype(samples.dtype, np.floating):
         return samples.astype(np.float32)

@@ -67,22 +67,22 @@ def audio_to_file(audio: tuple[int, NDArray[Any]]) -> str:
     return file.name
 
 
-def aggregate_bytes_to_16bit(chunks: Iterator[bytes]) -> Iterator[Pcm]:
+def aggregate_bytes_to_16bit(chunks_iterator: Iterator[bytes]) -> Iterator[Pcm]:
     """Turn a stream of little-endian 16-bit PCM bytes, cut anywhere, into arrays.
 
     Yields int16 arrays of shape ``(1, n)``. An odd byte at the very end is dropped.
     """
     rest = b""
-    for chunk in chunks:
+    for chunk in chunks_iterator:
         pcm, rest = _whole_samples(rest + chunk)
         if pcm.shape[1]:
             yield pcm
 
 
-async def async_aggregate_bytes_to_16bit(chunks: AsyncIterator[bytes]) -> AsyncIterator[Pcm]:
+async def async_aggregate_bytes_to_16bit(chunks_iterator: AsyncIterator[bytes]) -> AsyncIterator[Pcm]:
     """The same for an async stream."""
     rest = b""
-    async for chunk in chunks:
+    async for chunk in chunks_iterator:
         pcm, rest = _whole_samples(rest + chunk)
         if pcm.shape[1]:
             yield pcm

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 class Spoken(tuple[int, NDArray[Any]]):
     """Sound with its text: a pair of rate and samples that also knows its words.
 
-    Yield it, and the call can tell which words an interrupted caller has heard.
+    Yield ``Spoken(24_000, samples, "Hello!")``, and the call can tell which words an interrupted
+    caller has heard.
     """
 
     text: str

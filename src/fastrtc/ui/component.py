@@ -333,14 +333,14 @@ class WebRTC(gr.HTML, metaclass=_WithoutStub):
         call_id = id_of(call)
         # Gone, or not there yet: there is nobody who would want them.
         if call_id in self.serving().connections:
-            typed = [call] if isinstance(call, WebRTCData) else []
-            self.serving().set_input(call_id, *typed, *values)
+            self.serving().set_input(call_id, *values)
 
     async def _take_text(self, call: WebRTCData | str, *values: Any) -> None:
         session = self.serving().connections.get(id_of(call))
         if session is None:
             raise gr.Error("The call has ended; the text was not sent.", print_exception=False)
-        await self._take_inputs(call, *values)
+        typed = [call] if isinstance(call, WebRTCData) else []
+        self.serving().set_input(session.id, *typed, *values)
         respond = getattr(session.handler, "trigger_response", None)
         if respond is not None:
             respond()

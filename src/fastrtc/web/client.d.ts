@@ -76,6 +76,17 @@ export interface FailedReply {
 export type SignalBody = OfferBody | CandidateBody | CancelBody;
 export type SignalReply = { type: "answer"; sdp: string } | { status: "success" } | FailedReply;
 
+/** The stream's settings as the server gives them, at `/webrtc/config`. */
+export interface Settings {
+  title?: string | null;
+  subtitle?: string | null;
+  mode?: Mode;
+  rtc_configuration?: RTCConfiguration | null;
+  track_constraints?: MediaTrackConstraints | null;
+  /** Why there are none. */
+  error?: string;
+}
+
 export interface FastRTCOptions {
   /** Base URL of the stream, resolved against the page; `"."` by default. */
   url?: string;
@@ -84,6 +95,11 @@ export interface FastRTCOptions {
    * WebSocket is fallen back on.
    */
   signal?: (body: SignalBody, cancel: AbortSignal) => Promise<SignalReply>;
+  /**
+   * Takes the place of fetching the stream's settings. Asked before every connection, as TURN credentials do not keep;
+   * what it rejects with, or an `error` in its answer, is the text of the error `server_refused`.
+   */
+  settings?: () => Promise<Settings | FailedReply>;
   /**
    * `"auto"` by default: WebRTC, or a WebSocket where WebRTC is missing or finds no path. A network that has needed
    * the WebSocket once gets it at once from then on.
@@ -107,6 +123,7 @@ export interface FastRTCOptions {
 
 export interface StreamConfig {
   title: string | null;
+  subtitle: string | null;
   mode: Mode;
   rtcConfiguration: RTCConfiguration | null;
   trackConstraints: MediaTrackConstraints | null;

@@ -93,6 +93,7 @@ export class FastRTCClient extends EventTarget {
    * @param {object} [options]
    * @param {string} [options.url="."] base URL of the stream, resolved against the page
    * @param {(body: object, cancel: AbortSignal) => Promise<object>} [options.signal] takes the place of the HTTP signalling
+   * @param {() => Promise<object>} [options.settings] takes the place of fetching the stream's settings
    * @param {"auto" | "webrtc" | "websocket"} [options.transport="auto"] `auto` is WebRTC, or a WebSocket where that fails
    * @param {"send-receive" | "send" | "receive"} [options.mode] which ways the sound goes
    * @param {RTCConfiguration | null} [options.rtcConfiguration] ICE servers and the like
@@ -108,7 +109,7 @@ export class FastRTCClient extends EventTarget {
     if (!TRANSPORTS.includes(transport))
       throw new TypeError(`transport is one of ${TRANSPORTS.join(", ")}, not ${JSON.stringify(transport)}`);
     this.#options = { ...options, transport };
-    this.#signalling = new Signalling(options.url ?? ".", options.signal);
+    this.#signalling = new Signalling(options.url ?? ".", options);
     this.#id = options.id ?? newId();
     this.#audio = options.audio ?? null;
   }
@@ -140,10 +141,11 @@ export class FastRTCClient extends EventTarget {
 
   /** What the stream says of itself, overlaid with the options. */
   get config() {
-    const { title = null, mode, rtc_configuration, track_constraints } = this.#config;
+    const { title = null, subtitle = null, mode, rtc_configuration, track_constraints } = this.#config;
     const options = this.#options;
     return {
       title,
+      subtitle,
       mode: options.mode ?? mode ?? "send-receive",
       rtcConfiguration: options.rtcConfiguration !== undefined ? options.rtcConfiguration : (rtc_configuration ?? null),
       trackConstraints: options.trackConstraints !== undefined ? options.trackConstraints : (track_constraints ?? null),
@@ -185,9 +187,9 @@ export class FastRTCClient extends EventTarget {
 
   /** Asks the stream for its settings. Every connection does so by itself: TURN credentials do not keep. */
   async configure() {
-    const { url, signal, mode, rtcConfiguration } = this.#options;
+    const { url, signal, settings, mode, rtcConfiguration } = this.#options;
     const given = mode !== undefined && rtcConfiguration !== undefined;
-    if (!given && (url !== undefined || !signal)) this.#config = await this.#signalling.config(this.#call?.signal);
+    if (!given && (settings || url !== undefined || !signal)) this.#config = await this.#signalling.config(this.#call?.signal);
     return this.config;
   }
 

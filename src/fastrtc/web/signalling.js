@@ -79,17 +79,21 @@ function within(ms, cancel, work) {
   });
 }
 
-/** The server's side of the signalling, over HTTP unless a `signal` function carries it elsewhere. */
+/** The server's side of the signalling, over HTTP unless functions carry it elsewhere. */
 export class Signalling {
   #base;
   #signal;
+  #settings;
 
   /**
    * @param {string} url base of the stream
-   * @param {(body: object, cancel: AbortSignal) => Promise<object>} [signal] carries a body and brings the reply
+   * @param {object} [functions]
+   * @param {(body: object, cancel: AbortSignal) => Promise<object>} [functions.signal] carries a body and brings the reply
+   * @param {() => Promise<object>} [functions.settings] brings the stream's settings
    */
-  constructor(url, signal) {
+  constructor(url, { signal, settings } = {}) {
     this.#signal = signal;
+    this.#settings = settings;
     const base = new URL(url, globalThis.document?.baseURI ?? globalThis.location?.href);
     if (!base.pathname.endsWith("/")) base.pathname += "/";
     this.#base = base;
@@ -98,6 +102,7 @@ export class Signalling {
   /** The stream's own settings; none when the server has none to give. */
   config(cancel) {
     return within(REPLY_MS, cancel, async (signal) => {
+      if (this.#settings) return this.#ask();
       const response = await this.#fetch("webrtc/config", { signal });
       // Some sites answer any unknown path with their front page.
       const none = response.status === 404 || (response.ok && !/json/.test(response.headers.get("content-type")));
@@ -123,6 +128,19 @@ export class Signalling {
     const url = new URL("websocket/offer", this.#base);
     url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
     return url;
+  }
+
+  async #ask() {
+    let told;
+    try {
+      told = await this.#settings();
+    } catch (cause) {
+      if (cause instanceof FastRTCError) throw cause;
+      throw new FastRTCError("server_refused", { text: cause?.message ?? cause, cause });
+    }
+    if (told?.status === "failed") throw readRefusal(told);
+    if (told?.error) throw new FastRTCError("server_refused", { text: told.error });
+    return told ?? {};
   }
 
   async #post(body, signal) {

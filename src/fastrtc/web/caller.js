@@ -1,0 +1,197 @@
+/** A caller on a Gradio page: what Gradio is told of the call, and in which order. Draws nothing. */
+import { FastRTCClient, FastRTCError } from "./client.js";
+import { isOn } from "./face.js";
+
+/** The value by which Python asks for a call. */
+const START = "start_webrtc_stream";
+
+/**
+ * For which a text stays in the value, in milliseconds: Gradio runs the listeners of a `submit` one after another, and
+ * each reads it for itself.
+ */
+const HANDED_MS = 500;
+
+/** What is said when the server ends a call without a reason. */
+const ENDED = new FastRTCError("stream_ended").message;
+
+const MARKUP = { "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;" };
+
+/** A text as Gradio's toasts want it: they take it for HTML. */
+export function escape(text) {
+  return String(text).replace(/[&<>"]/g, (character) => MARKUP[character]);
+}
+
+/**
+ * One caller of one component. Gradio gives `trigger`, `props`, `server` and `watch`.
+ *
+ * Whoever only types calls without a microphone, on a line of its own.
+ */
+export class Caller {
+  /** Called when there is something new to show. */
+  onchange = () => {};
+  /** Called when a stop word was heard. */
+  onstopword = () => {};
+
+  #gradio;
+  #voice;
+  #typist;
+  #client;
+  #told = null; // the id that Python knows
+  #handing = null; // the timer of a text that stays in the value
+  #asked = false; // for inputs in the meantime
+  #closed = false;
+
+  constructor(gradio) {
+    this.#gradio = gradio;
+    this.#voice = this.#client = this.#make();
+    this.#typist = this.#make({ mode: "receive" });
+    gradio.watch("value", () => {
+      if (gradio.props.value !== START) return;
+      this.hangUp(); // or it would not begin anew
+      this.call();
+    });
+  }
+
+  /** The client of the call that is on, or was last. */
+  get client() {
+    return this.#client;
+  }
+
+  /** The client that has the microphone. */
+  get voice() {
+    return this.#voice;
+  }
+
+  /** Whether a line is there on which nothing is said, only typed. */
+  get typing() {
+    return this.#client === this.#typist && isOn(this.#client.state);
+  }
+
+  /** Whether a call is on, or on its way, that may be hung up. */
+  get calling() {
+    return this.#client === this.#voice && isOn(this.#client.state);
+  }
+
+  /** Begins a call; what goes wrong is shown. */
+  async call() {
+    this.#use(this.#voice);
+    await this.#client.connect().catch(() => {}); // told by the error event
+  }
+
+  hangUp() {
+    this.#client.disconnect();
+  }
+
+  /** Hands a text to Python; false while there is no line for it, which is then shown. */
+  async submit(text) {
+    if (!isOn(this.#client.state)) this.#use(this.#typist);
+    const client = this.#client;
+    await client.connect().catch(() => {});
+    if (client !== this.#client || client.state !== "connected") return false;
+    this.#tell(text);
+    this.#trigger("submit");
+    this.#handing = setTimeout(() => this.#handed(), HANDED_MS);
+    return true;
+  }
+
+  /** Hangs up for good; Gradio is told nothing more. */
+  close() {
+    this.#closed = true;
+    this.hangUp();
+  }
+
+  #make(options) {
+    const { server } = this.#gradio;
+    const client = new FastRTCClient({
+      transport: "webrtc",
+      signal: (body) => reach(() => server.offer(body)),
+      settings: () => reach(() => server.settings({})),
+      ...options,
+    });
+    const listeners = {
+      state: ({ state }) => this.#follow(state),
+      turn: () => this.onchange(),
+      message: (message) => this.#receive(message),
+      error: (error) => this.#report(error),
+      stopword: () => this.onstopword(),
+    };
+    for (const [type, listen] of Object.entries(listeners))
+      client.addEventListener(type, ({ detail }) => listen(detail));
+    return client;
+  }
+
+  #use(client) {
+    if (client === this.#client) return;
+    this.#client.disconnect();
+    this.#client = client;
+  }
+
+  #follow(state) {
+    const { id } = this.#client;
+    const before = this.#told;
+    if (state === "connected" && id !== before) {
+      this.#told = id;
+      this.#tell("");
+      this.#trigger("fetch"); // what came before there was a way to say so
+      if (before === null) this.#trigger("start_recording");
+    }
+    if (!isOn(state) && before !== null) {
+      this.#told = null;
+      this.#trigger("stop_recording");
+    }
+    this.#trigger("state_change", { state, webrtc_id: id });
+    this.onchange();
+  }
+
+  #receive({ type, data, message }) {
+    if (type === "send_input") {
+      // With the text still there it would be taken for a new one; and the text came with the same inputs.
+      if (this.#handing !== null) this.#asked = true;
+      else this.#trigger("tick");
+    }
+    if (type === "fetch_output") this.#trigger("fetch");
+    if (type === "warning") this.#toast("warning", data || message);
+  }
+
+  #report({ code, message }) {
+    if (code === "stream_ended") {
+      if (message !== ENDED) this.#toast("info", message);
+    } else if (code === "autoplay_blocked") {
+      this.#toast("info", message);
+      globalThis.addEventListener?.("click", () => this.#client.play(), { once: true });
+    } else this.#toast("error", message);
+  }
+
+  #handed() {
+    this.#tell("");
+    if (this.#asked && this.#told !== null) this.#trigger("tick");
+    this.#asked = false;
+  }
+
+  #tell(textbox) {
+    clearTimeout(this.#handing);
+    this.#handing = null;
+    if (!this.#closed) this.#gradio.props.value = { webrtc_id: this.#client.id, textbox };
+  }
+
+  #toast(kind, text) {
+    if (typeof text === "string" && text) this.#trigger(kind, escape(text));
+  }
+
+  #trigger(name, data) {
+    if (!this.#closed) this.#gradio.trigger(name, data);
+  }
+}
+
+/** What a function of the server answers: Gradio answers nothing where the server cannot be reached. */
+async function reach(ask) {
+  let told;
+  try {
+    told = await ask();
+  } catch (cause) {
+    if (cause instanceof TypeError) throw new FastRTCError("server_unreachable", { cause }); // as `fetch` has it
+    throw cause;
+  }
+  if (told === undefined) throw new FastRTCError("server_unreachable");
+  return told;
+}
