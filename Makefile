@@ -1,6 +1,7 @@
 # make demo    talk to a Python function in your browser
 # make test    everything: checks, unit tests, real peers, a real browser
 # make check   the quick half: ruff, mypy, import arrows
+# make docs    the documentation as a site, in build/site
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -29,7 +30,7 @@ VIRTUAL := tests/audio tests/handlers tests/models tests/testing tests/transport
 	$(addprefix tests/transports/telephone/test_,exotel.py plivo.py signalwire.py telnyx.py \
 	tokens.py twilio_wire.py vonage.py wires.py)
 
-.PHONY: demo test check format clean
+.PHONY: demo test check format docs clean
 .DEFAULT_GOAL := test
 
 demo: $(VENV)/.core
@@ -53,6 +54,10 @@ check: $(VENV)/.dev
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+
+# Not --quiet, which forgets the warnings. The variable is against an advertisement.
+docs: $(VENV)/.dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
-from textwrap import dedent
+from textwrap import dedent, indent
 from typing import Any
 
 import numpy as np
 import pytest
 
+from fastrtc import Stream
+from fastrtc.models.stt.moonshine import moonshine_available
 from fastrtc.testing import VirtualCall
-from tests.conftest import Sound, tone
+from tests.conftest import Sound, missing, tone
+from tests.spoken import ASKED, QUESTION, said
 
 
 def generate_response(rate: int, samples: Any) -> Iterator[Any]:
@@ -59,8 +63,41 @@ INTERRUPTIONS = """
         )
     )
 """
+STARTUP = """
+    from fastrtc import get_tts_model, Stream, ReplyOnPause
+    tts_client = get_tts_model()
+    def echo(audio: tuple[int, np.ndarray]):
+        # Implement any iterator that yields audio
+        # See "LLM Voice Chat" for a more complete example
+        yield audio
+    def startup():
+        for chunk in tts_client.stream_tts_sync("Welcome to the echo audio demo!"):
+            yield chunk
+    stream = Stream(
+        handler=ReplyOnPause(echo, startup_fn=startup),
+        modality="audio",
+        mode="send-receive",
+        ui_args={"title": "Echo Audio"},
+    )
+"""
+STOP_WORDS = """
+    from fastrtc import Stream, ReplyOnStopWords
+    def response(audio: tuple[int, np.ndarray]):
+        \"\"\"This function must yield audio frames\"\"\"
+        ...
+        for numpy_array in generated_audio:
+            yield (sampling_rate, numpy_array, "mono")
+    stream = Stream(
+        handler=ReplyOnStopWords(generate,
+            input_sample_rate=16000,
+            stop_words=["computer"]), # (1)
+        modality="audio",
+        mode="send-receive"
+    )
+"""
 STREAM_HANDLER = """
-    from fastrtc import Stream, StreamHandler
+    import gradio as gr
+    from fastrtc import StreamHandler
     from queue import Queue
     class EchoHandler(StreamHandler):
         def __init__(self) -> None:
@@ -101,16 +138,40 @@ ASYNC_STREAM_HANDLER = """
             pass
         async def start_up(self) -> None:
             pass
-    stream = Stream(AsyncEchoHandler())
+"""
+TEXT_TO_SPEECH = """
+    from fastrtc import get_tts_model
+    model = get_tts_model(model="kokoro")
+    for audio in model.stream_tts_sync("Hello, world!"):
+        yield audio
+    audio = model.tts("Hello, world!")
+"""
+ASYNC_TEXT_TO_SPEECH = """
+    from fastrtc import get_tts_model
+    model = get_tts_model(model="kokoro")
+    async for audio in model.stream_tts("Hello, world!"):
+        yield audio
+"""
+SPEECH_TO_TEXT = """
+    from fastrtc import get_stt_model
+    model = get_stt_model(model="moonshine/base")
+    audio = (16000, np.random.randint(-32768, 32768, size=(1, 16000)))
+    text = model.stt(audio)
 """
 
 
-def run(*snippets: str) -> Any:
-    """The stream that the snippets make."""
-    names: dict[str, Any] = {"np": np, "generate_response": generate_response}
+def run(*snippets: str, **given: Any) -> dict[str, Any]:
+    """The names that the snippets make, one after the other."""
+    names: dict[str, Any] = {"np": np, "generate_response": generate_response, "Stream": Stream}
+    names.update(given)
     for snippet in snippets:
         exec(dedent(snippet), names)
-    return names["stream"]
+    return names
+
+
+def sounding(call: VirtualCall) -> float:
+    """Seconds in which something was heard."""
+    return sum(end - start for start, end in call.sounds)
 
 
 @pytest.mark.parametrize(
@@ -123,7 +184,7 @@ def run(*snippets: str) -> Any:
     ids=["reply on pause", "parameters", "interruptions"],
 )
 def test_the_replies_of_the_guide_are_heard(snippets: list[str], phrase: Sound) -> None:
-    with VirtualCall(run(*snippets)) as call:
+    with VirtualCall(run(*snippets)["stream"]) as call:
         call.wait(0.5)
         call.say(phrase)
         call.wait(2.0)
@@ -131,11 +192,72 @@ def test_the_replies_of_the_guide_are_heard(snippets: list[str], phrase: Sound) 
     assert end - start == pytest.approx(0.4, abs=0.03)
 
 
-@pytest.mark.parametrize(
-    "snippet", [STREAM_HANDLER, ASYNC_STREAM_HANDLER], ids=["StreamHandler", "AsyncStreamHandler"]
-)
-def test_the_echoes_of_the_guide_are_heard(snippet: str) -> None:
-    with VirtualCall(run(snippet)) as call:
+def test_the_startup_function_of_the_guide_greets(phrase: Sound) -> None:
+    said(QUESTION)  # so that it is loaded, or known to be missing
+    stream = run(STARTUP)["stream"]
+    with VirtualCall(stream) as call:
+        call.wait(6.0)
+        assert sounding(call) > 1.0
+        call.say(phrase)
+        call.wait(3.0)
+        assert len(call.turns) == 2
+        assert not call.errors
+    assert stream.ui_args == {"title": "Echo Audio"}
+
+
+def test_the_stop_word_of_the_guide_is_answered() -> None:
+    def generate(audio: Sound) -> Iterator[Any]:
+        yield from names["response"](audio)
+
+    sound = tone(0.2)[1]
+    names = run(STOP_WORDS, generate=generate, generated_audio=[sound, sound], sampling_rate=24_000)
+    with VirtualCall(names["stream"]) as call:
+        call.wait(0.5)
+        call.say(said(QUESTION))
+        call.wait(2.0)
+        assert not call.sounds
+        call.say(said(ASKED))
+        call.wait(2.0)
+        assert sounding(call) == pytest.approx(0.4, abs=0.03)
+
+
+def test_the_echo_of_the_guide_is_heard() -> None:
+    with VirtualCall(run(STREAM_HANDLER)["stream"]) as call:
         call.say(tone(1.0, rate=48_000))
         call.wait(0.3)
-        assert sum(end - start for start, end in call.sounds) > 0.8
+        assert sounding(call) > 0.8
+
+
+def test_the_async_echo_of_the_guide_is_heard() -> None:
+    with VirtualCall(run(ASYNC_STREAM_HANDLER)["AsyncEchoHandler"]()) as call:
+        call.say(tone(1.0, rate=48_000))
+        call.wait(0.3)
+        assert sounding(call) > 0.8
+
+
+def function(head: str, snippet: str) -> Any:
+    """A function of the guide's lines, as some of them can stand nowhere else."""
+    return run(head + indent(dedent(snippet), "    "))["speak"]
+
+
+def seconds(chunks: list[Any]) -> float:
+    assert {rate for rate, _ in chunks} == {24_000}
+    return float(sum(samples.size for _, samples in chunks) / 24_000)
+
+
+def test_the_voice_of_the_guide_speaks() -> None:
+    said(QUESTION)
+    assert seconds(list(function("def speak():", TEXT_TO_SPEECH)())) > 0.5
+
+
+async def test_the_voice_of_the_guide_speaks_on_the_event_loop() -> None:
+    # Loading it blocks, which is for where no loop runs yet.
+    await asyncio.to_thread(said, QUESTION)
+    speak = function("async def speak():", ASYNC_TEXT_TO_SPEECH)
+    assert seconds([chunk async for chunk in speak()]) > 0.5
+
+
+def test_the_recogniser_of_the_guide_reads() -> None:
+    if not moonshine_available("base"):
+        missing("the package moonshine-cpp==0.1.4, which carries the larger Moonshine")
+    assert isinstance(run(SPEECH_TO_TEXT)["text"], str)
