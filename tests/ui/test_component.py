@@ -49,6 +49,7 @@ def test_a_component_in_blocks_of_ones_own_serves_a_handler() -> None:
     assert {"tick", "submit"} <= set(events_of(blocks))
 
 
+@pytest.mark.pitfall(30)
 def test_a_component_of_a_stream_shares_its_calls_and_limits() -> None:
     stream = Stream(ReplyOnPause(echo), concurrency_limit=3)
     with gr.Blocks():
@@ -116,7 +117,7 @@ def test_wrong_inputs_and_outputs_are_named(
     inputs: Any, outputs: Any, options: Any, says: str
 ) -> None:
     with gr.Blocks():
-        places = {"call": WebRTC(), "box": gr.Textbox()}
+        places: dict[str, Any] = {"call": WebRTC(), "box": gr.Textbox()}
         given = [places[it] for it in ([inputs] if isinstance(inputs, str) else inputs)]
         with pytest.raises(ValueError, match=says):
             places["call"].stream(ReplyOnPause(echo), given, places[outputs], **options)

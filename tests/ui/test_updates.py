@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
-from typing import Any
+from typing import Any, cast
 
 import gradio as gr
 import pytest
@@ -17,14 +17,25 @@ from fastrtc.ui.updates import Updates
 from tests.ui.test_component import echo
 
 
+class Line:
+    """Notes what the client is sent."""
+
+    def __init__(self) -> None:
+        self.sent: list[dict[str, Any]] = []
+
+    def send_message(self, message: str) -> None:
+        self.sent.append(json.loads(message))
+
+    async def close(self) -> None: ...
+
+
 class Page:
     """Two components of a page, and a call that updates them."""
 
     def __init__(self, session: Session, session2: Session) -> None:
         self.session, self.other = session, session2
-        self.sent: list[dict[str, Any]] = []
-        session.send_message = lambda text: self.sent.append(json.loads(text))  # type: ignore[method-assign]
-        session._send_message = session.send_message  # type: ignore[method-assign]
+        self.line = Line()
+        session.line = cast("Any", self.line)
         with gr.Blocks():
             self.first, self.second = gr.Textbox(), gr.Textbox()
 
@@ -139,7 +150,7 @@ async def test_a_function_that_raises_is_reported_and_the_next_outputs_are_shown
     page.give("bad")
     page.give("good")
     assert values(await updates.fetch("a", "", "")) == ["good", ""]
-    assert [it["data"] for it in page.sent if it["type"] == "error"] == [
+    assert [it["data"] for it in page.line.sent if it["type"] == "error"] == [
         "ValueError: no such thing"
     ]
     assert "Traceback" in caplog.text
@@ -149,7 +160,7 @@ async def test_a_wrong_number_of_values_is_reported(page: Page) -> None:
     updates = page.updates(lambda first, second, new: new)
     page.give("x")
     assert values(await updates.fetch("a", "", "")) == [None, None]
-    assert "expected 2 values" in page.sent[-1]["data"]
+    assert "expected 2 values" in page.line.sent[-1]["data"]
 
 
 async def test_the_last_outputs_of_a_call_can_be_fetched_after_its_end(page: Page) -> None:

@@ -237,6 +237,28 @@ test("a text goes over the call that is on", async (t) => {
   assert.equal(caller.calling, true);
 });
 
+test("a line on which nothing is typed any more gives its place back", async (t) => {
+  const { caller, gradio } = await typed(t, "hello");
+  await pass(59_000);
+  assert.equal(caller.client.state, "connected");
+  await pass(2_000);
+  assert.equal(caller.client.state, "closed");
+  const sent = caller.submit("again");
+  await answer();
+  assert.equal(await sent, true);
+  assert.equal(gradio.named("submit").length, 2);
+});
+
+test("a line on which is only typed stays while there is something to hear", async (t) => {
+  const { caller, peer } = await typed(t, "hello");
+  for (let minutes = 0; minutes < 3; minutes++) {
+    await pass(50_000);
+    peer.channel.onmessage({ data: JSON.stringify({ type: "log", data: "response_starting" }) });
+  }
+  await pass(59_000);
+  assert.equal(caller.client.state, "connected");
+});
+
 test("talking takes the place of a line on which was typed", async (t) => {
   const { caller, media, peer, named } = await typed(t, "Hello");
   caller.call();

@@ -79,7 +79,9 @@ def aggregate_bytes_to_16bit(chunks_iterator: Iterator[bytes]) -> Iterator[Pcm]:
             yield pcm
 
 
-async def async_aggregate_bytes_to_16bit(chunks_iterator: AsyncIterator[bytes]) -> AsyncIterator[Pcm]:
+async def async_aggregate_bytes_to_16bit(
+    chunks_iterator: AsyncIterator[bytes],
+) -> AsyncIterator[Pcm]:
     """The same for an async stream."""
     rest = b""
     async for chunk in chunks_iterator:

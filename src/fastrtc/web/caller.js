@@ -11,6 +11,9 @@ const START = "start_webrtc_stream";
  */
 const HANDED_MS = 500;
 
+/** After which a line on which nothing is said or typed gives its place back, in milliseconds; the next text calls anew. */
+const TYPING_MS = 60_000;
+
 /** What is said when the server ends a call without a reason. */
 const ENDED = new FastRTCError("stream_ended").message;
 
@@ -39,6 +42,7 @@ export class Caller {
   #told = null; // the id that Python knows
   #handing = null; // the timer of a text that stays in the value
   #asked = false; // for inputs in the meantime
+  #idle = null; // the timer of a line on which is only typed
   #closed = false;
 
   constructor(gradio) {
@@ -91,6 +95,7 @@ export class Caller {
     this.#tell(text);
     this.#trigger("submit");
     this.#handing = setTimeout(() => this.#handed(), HANDED_MS);
+    this.#stay();
     return true;
   }
 
@@ -143,7 +148,16 @@ export class Caller {
     this.onchange();
   }
 
+  /** Keeps a line on which is only typed for a while longer. */
+  #stay() {
+    clearTimeout(this.#idle);
+    if (!this.typing) return;
+    const busy = ["thinking", "speaking"].includes(this.#client.turn);
+    this.#idle = setTimeout(() => (busy ? this.#stay() : this.typing && this.hangUp()), TYPING_MS);
+  }
+
   #receive({ type, data, message }) {
+    this.#stay();
     if (type === "send_input") {
       // With the text still there it would be taken for a new one; and the text came with the same inputs.
       if (this.#handing !== null) this.#asked = true;

@@ -203,7 +203,8 @@ class Face {
     const { client, typing } = this.#caller;
     const { mode, variant } = this.#settings;
     if (typing) return TYPED[client.state === "connected" ? client.turn : client.state] ?? "Type, or talk.";
-    if (variant === "textbox" && client.state === "idle") return `Type, or press ${this.#start} and speak.`;
+    const rests = client.state === "idle" || (client.state === "closed" && client !== this.#caller.voice);
+    if (variant === "textbox" && rests) return `Type, or press ${this.#start} and speak.`;
     return words(client, { mode, woken: this.#wire.woken, start: this.#start });
   }
 
