@@ -26,7 +26,8 @@ endef
 
 # Their time is virtual, so they may share the machine. The others want it for themselves.
 VIRTUAL := tests/audio tests/handlers tests/models tests/testing tests/transports/sip \
-	tests/transports/webrtc tests/turns tests/transports/sockets/test_websocket_wire.py \
+	tests/transports/webrtc tests/turns tests/ui tests/transports/sockets/test_websocket_wire.py \
+	$(addprefix tests/test_,doc_blocks.py docs_site.py migrating.py) \
 	$(addprefix tests/transports/telephone/test_,exotel.py plivo.py signalwire.py telnyx.py \
 	tokens.py twilio_wire.py vonage.py wires.py)
 

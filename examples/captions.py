@@ -1,10 +1,16 @@
-"""Live captions: what you say, in writing, while you say it."""
+"""Live captions: what you say, in writing, while you say it.
+
+pip install "fastrtc[stt,ui]"
+python examples/captions.py, or fastrtc run examples/captions.py for a page without Gradio
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
+
+import gradio as gr
 
 from fastrtc import AdditionalOutputs, AsyncStreamHandler, Stream, get_stt_model
 
@@ -35,7 +41,20 @@ class Captions(AsyncStreamHandler):
         return Captions()
 
 
-stream = Stream(Captions(), ui_args={"title": "Live captions"})
+def write(before: str, _: str, line: dict[str, Any]) -> tuple[str, str]:
+    """What was said goes to the text before it; what is being said is on its own."""
+    if line["partial"]:
+        return before, line["content"]
+    return f"{before}\n{line['content']}".strip(), ""
+
+
+stream = Stream(
+    Captions(),
+    mode="send",
+    additional_outputs=[gr.Textbox(label="Said", lines=8), gr.Textbox(label="Saying")],
+    additional_outputs_handler=write,
+    ui_args={"title": "Live captions"},
+)
 
 if __name__ == "__main__":
-    stream.run()
+    stream.ui.launch()

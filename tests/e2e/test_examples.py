@@ -6,15 +6,13 @@ import asyncio
 import importlib.util
 import json
 import re
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import numpy as np
 import pytest
-from fastapi import FastAPI, Request
-from fastapi.responses import StreamingResponse
+from fastapi import FastAPI
 
 from fastrtc import KokoroTTSOptions, MoonshineSTT, get_stt_model, get_tts_model
 from fastrtc.server import make_app
@@ -22,6 +20,8 @@ from tests.carrier import Carrier, PhoneCall
 from tests.conftest import Sound, level
 from tests.e2e.browser import ROOT, browsing, opened, running, state_is, turn_is, write_wav
 from tests.peers import Caller, eventually, serving
+from tests.standins import chat_endpoint
+from tests.standins.chat import Messages
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
 
@@ -103,30 +103,22 @@ ANSWER = (
 )
 
 
-def language_model(asked: list[list[dict[str, str]]]) -> FastAPI:
-    """A stand-in for an OpenAI-compatible endpoint: notes what it is asked, and streams words."""
+def language_model(asked: list[Messages]) -> FastAPI:
+    """A stand-in for an OpenAI-compatible endpoint: notes what it is asked."""
+
+    def answer(messages: Messages) -> str:
+        asked.append(messages)
+        return ANSWER
+
     app = FastAPI()
-
-    @app.post("/v1/chat/completions")
-    async def complete(request: Request) -> StreamingResponse:
-        asked.append((await request.json())["messages"])
-
-        async def events() -> AsyncIterator[str]:
-            for word in re.findall(r"\S+\s*", ANSWER):
-                await asyncio.sleep(0.02)
-                delta = {"choices": [{"index": 0, "delta": {"content": word}}]}
-                yield f"data: {json.dumps({'id': '1', 'object': 'chunk', **delta})}\n\n"
-            yield "data: [DONE]\n\n"
-
-        return StreamingResponse(events(), media_type="text/event-stream")
-
+    app.include_router(chat_endpoint(answer))
     return app
 
 
 async def test_the_voice_chat_knows_what_an_interrupted_caller_has_heard(
     tell_me: Sound, stt: MoonshineSTT, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[list[dict[str, str]]] = []
+    asked: list[Messages] = []
     async with serving(language_model(asked)) as endpoint:
         monkeypatch.setenv("OPENAI_BASE_URL", f"{endpoint.base_url}/v1")
         monkeypatch.setenv("OPENAI_API_KEY", "none")
