@@ -7,7 +7,7 @@ import contextvars
 import logging
 import threading
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any, Final, Protocol
 
 import numpy as np
@@ -404,22 +404,29 @@ class OutputsReader:
 
     def __init__(self) -> None:
         self._queue: asyncio.Queue[AdditionalOutputs | None] = asyncio.Queue()
+        self._dropped = False
 
     def put(self, outputs: AdditionalOutputs | None) -> None:
         """Take outputs in, and let the oldest go where too many wait; None ends the reading."""
         if self._queue.qsize() >= OUTPUTS_KEPT:
             self._queue.get_nowait()
+            if not self._dropped:
+                logger.warning("Outputs are read too slowly: the oldest are dropped")
+            self._dropped = True
         self._queue.put_nowait(outputs)
 
+    @property
+    def waiting(self) -> int:
+        """How many there are."""
+        return self._queue.qsize()
+
     async def next(self) -> AdditionalOutputs | None:
-        """The next outputs, when they are there."""
+        """The next outputs, when they are there; None at the end of the call."""
         return await self._queue.get()
 
-    def drain(self) -> Iterator[AdditionalOutputs]:
-        """Those that are there now."""
-        while not self._queue.empty():
-            if (outputs := self._queue.get_nowait()) is not None:
-                yield outputs
+    def take(self) -> AdditionalOutputs | None:
+        """The next outputs, or None if there are none now."""
+        return None if self._queue.empty() else self._queue.get_nowait()
 
 
 _kept: set[asyncio.Task[Any]] = set()

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from fastrtc import ReplyOnPause, Stream, WebRTCData
+from fastrtc import ReplyOnPause, ReplyOnStopWords, Stream, WebRTCData
 from fastrtc.testing import VirtualCall
 from tests.conftest import Sound, tone
 
@@ -91,6 +91,45 @@ def test_a_text_over_a_protected_reply_is_answered_after_it() -> None:
         (_, first), (second, _) = call.sounds
         assert second - first < 0.2
     assert [message.textbox for message, *_ in got] == ["one", "two"]
+
+
+def test_texts_over_a_protected_reply_are_one_turn() -> None:
+    got: Got = []
+    with VirtualCall(noting(got, seconds=2.0, can_interrupt=False)) as call:
+        call.wait(0.5)
+        for text in ("one", "two", "three"):
+            type_text(call, text)
+            call.wait(0.5)
+        call.wait(5.0)
+    assert [message.textbox for message, *_ in got] == ["one", "two\nthree"]
+
+
+def test_inputs_that_change_meanwhile_leave_a_text_alone() -> None:
+    got: Got = []
+    with VirtualCall(noting(got, seconds=2.0, can_interrupt=False)) as call:
+        call.wait(0.5)
+        type_text(call, "one", "old")
+        call.wait(0.5)
+        type_text(call, "two", "old")
+        call.do(lambda: call.handler.set_args(["new"]))
+        call.wait(5.0)
+    assert (got[1][0].textbox, got[1][1]) == ("two", "new")
+
+
+def test_a_text_needs_no_stop_word() -> None:
+    got: Got = []
+
+    def reply(message: WebRTCData) -> Iterator[Any]:
+        got.append((message,))
+        yield tone(0.2)
+
+    handler = ReplyOnStopWords(reply, ["computer"])
+    with VirtualCall(Stream(handler, ui_args={"variant": "textbox"})) as call:
+        call.wait(0.5)
+        type_text(call, "hello")
+        call.wait(1.0)
+        assert len(call.sounds) == 1
+    assert got[0][0].textbox == "hello"
 
 
 def test_inputs_come_after_what_was_typed() -> None:

@@ -36,6 +36,13 @@ def test_the_page_is_made_once() -> None:
     assert stream.ui is stream.ui
 
 
+def test_the_page_that_is_first_asked_for_in_other_blocks_is_in_them_once() -> None:
+    stream = Stream(ReplyOnPause(echo))
+    with gr.Blocks() as around:
+        stream.ui.render()
+    shown_component(around)  # exactly one
+
+
 def test_the_page_may_be_ones_own() -> None:
     stream = Stream(ReplyOnPause(echo))
     with gr.Blocks() as mine:

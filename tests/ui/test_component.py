@@ -11,6 +11,7 @@ from typing import Any
 
 import gradio as gr
 import pytest
+from gradio.context import LocalContext
 
 import fastrtc.ui.component
 from fastrtc import ReplyOnPause, Stream, StreamHandler, WebRTC, WebRTCData
@@ -189,6 +190,30 @@ def test_a_component_that_an_event_changes_still_serves() -> None:
         # As Gradio does it where an event returns gr.update(visible=False).
         again = WebRTC(**{**call.constructor_args, "visible": False, "render": False})
     assert again.serving() is call.serving()
+
+
+def test_an_event_may_return_a_component_as_an_update() -> None:
+    with gr.Blocks():
+        call = WebRTC()
+        call.stream(ReplyOnPause(echo), inputs=[call], outputs=[call])
+    token = LocalContext.in_event_listener.set(True)
+    try:
+        assert WebRTC(visible=False).constructor_args == {"visible": False}
+    finally:
+        LocalContext.in_event_listener.reset(token)
+
+
+@pytest.mark.parametrize(
+    ("component", "event"),
+    [({"time_limit": 3}, {}), ({}, {"time_limit": 3}), ({}, {"concurrency_limit": 3})],
+)
+def test_what_a_stream_has_of_its_own_is_not_given_to_its_component(
+    component: Any, event: Any
+) -> None:
+    with gr.Blocks():
+        call = WebRTC(**component)
+        with pytest.raises(ValueError, match="to the Stream"):
+            call.stream(Stream(ReplyOnPause(echo)), [call], [call], **event)
 
 
 def test_the_text_box_makes_the_stream_take_text() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any, cast
 
@@ -12,7 +13,6 @@ import pytest
 import pytest_asyncio
 
 from fastrtc import AdditionalOutputs, ReplyOnPause, Stream
-from fastrtc.session import Session
 from fastrtc.ui.updates import Updates
 from tests.ui.test_component import echo
 
@@ -32,10 +32,11 @@ class Line:
 class Page:
     """Two components of a page, and a call that updates them."""
 
-    def __init__(self, session: Session, session2: Session) -> None:
-        self.session, self.other = session, session2
+    def __init__(self, stream: Stream) -> None:
+        self.stream = stream
+        self.session, self.other = stream.admit("a"), stream.admit("b")
         self.line = Line()
-        session.line = cast("Any", self.line)
+        self.session.line = cast("Any", self.line)
         with gr.Blocks():
             self.first, self.second = gr.Textbox(), gr.Textbox()
 
@@ -52,13 +53,13 @@ class Page:
 @pytest_asyncio.fixture
 async def page() -> AsyncIterator[Page]:
     stream = Stream(ReplyOnPause(echo), verbose=False)
-    yield Page(stream.admit("a"), stream.admit("b"))
+    yield Page(stream)
     await stream.close()
 
 
 def values(shown: Any) -> list[Any]:
     """What components are to show; None where they are left as they are."""
-    return [it.get("value") for it in (shown if isinstance(shown, list) else [shown])]
+    return [None if it == gr.skip() else it for it in shown]
 
 
 async def test_outputs_are_shown_with_the_present_values_before_them(page: Page) -> None:
@@ -103,7 +104,7 @@ async def test_an_unknown_call_changes_nothing(page: Page) -> None:
 async def test_one_output_is_no_list(page: Page) -> None:
     updates = page.updates(lambda first, second, new: [new], count=1)
     page.give("x")
-    assert (await updates.fetch("a", "", ""))["value"] == ["x"]
+    assert await updates.fetch("a", "", "") == ["x"]
 
 
 async def test_an_async_function_may_make_updates(page: Page) -> None:
@@ -168,3 +169,64 @@ async def test_the_last_outputs_of_a_call_can_be_fetched_after_its_end(page: Pag
     page.give("bye")
     await page.session.close()
     assert values(await updates.fetch("a", "", "")) == ["bye", "bye"]
+
+
+async def test_outputs_that_come_too_fast_are_shown_in_parts(page: Page) -> None:
+    def slow(first: str, second: str, new: str) -> tuple[str, str]:
+        time.sleep(0.06)
+        return first + new, second
+
+    updates = page.updates(slow)
+    for letter in "abcdef":
+        page.give(letter)
+    page.line.sent.clear()
+    (first, _) = await updates.fetch("a", "", "")
+    assert "abcdef".startswith(first)
+    assert 0 < len(first) < 6
+    # The page is told to come again.
+    assert [it["type"] for it in page.line.sent] == ["fetch_output"]
+    assert values(await updates.fetch("a", first, ""))[0].startswith(
+        f"{first}{'abcdef'[len(first)]}"
+    )
+
+
+async def test_the_next_of_several_outputs_gets_what_a_page_would_give(page: Page) -> None:
+    with gr.Blocks():
+        chatbot = gr.Chatbot()
+    seen: list[Any] = []
+
+    def fn(messages: list[Any], new: str) -> list[Any]:
+        seen.append(list(messages))
+        return [*messages, gr.ChatMessage(role="user", content=new)]
+
+    updates = Updates(fn, [chatbot], [chatbot])
+    updates.follow(page.session)
+    page.give("one")
+    page.give("two")
+    await updates.fetch("a", [])
+    assert seen[1][0]["role"] == "user"
+
+
+async def test_an_empty_dict_is_a_value(page: Page) -> None:
+    updates = page.updates(lambda first, second, new: new, count=1)
+    page.give({})
+    assert await updates.fetch("a", "", "") == {}
+
+
+async def test_an_update_of_no_output_is_reported(page: Page) -> None:
+    with gr.Blocks():
+        other = gr.Textbox()
+    updates = page.updates(lambda first, second, new: {other: new})
+    page.give("x")
+    assert values(await updates.fetch("a", "", "")) == [None, None]
+    assert "no output" in page.line.sent[-1]["data"]
+
+
+async def test_a_call_that_takes_the_id_of_one_that_ended_has_its_own_outputs(page: Page) -> None:
+    updates = page.updates(lambda first, second, new: (new, new))
+    stream = page.stream
+    await page.session.close()
+    again = stream.admit("a")
+    updates.follow(again)
+    again.deliver(AdditionalOutputs("x"))
+    assert values(await updates.fetch("a", "", "")) == ["x", "x"]

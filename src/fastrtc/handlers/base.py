@@ -9,6 +9,7 @@ import logging
 import threading
 import warnings
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -31,6 +32,8 @@ WEBRTC_VALUE: Final = "__webrtc_value__"
 """What stands in `latest_args` in the place of the call itself."""
 INPUTS_WITHIN: Final = 60.0
 """Seconds that a client has to answer ``send_input``."""
+TEXTS_KEPT: Final = 100
+"""Texts of a caller that wait for their reply, before the oldest is dropped."""
 
 
 class HandlerBase(ABC):
@@ -83,6 +86,8 @@ class HandlerBase(ABC):
         self.fps = fps
         self.latest_args: list[Any] = [WEBRTC_VALUE]
         self.args_set = asyncio.Event()
+        self.typed: deque[str] = deque(maxlen=TEXTS_KEPT)
+        """Texts that wait for their reply."""
         self._host: Host | None = None
 
     # What a session does with a handler.
@@ -117,8 +122,11 @@ class HandlerBase(ABC):
 
     def set_args(self, args: list[Any]) -> None:
         """Take the values of the page's inputs; before them, what was typed, if anything was."""
-        typed = bool(args) and isinstance(args[0], WebRTCData)
-        self.latest_args = list(args) if typed else [WEBRTC_VALUE, *args]
+        if args and isinstance(args[0], WebRTCData):
+            self.latest_args = list(args)
+            self.typed.append(args[0].textbox)
+        else:
+            self.latest_args = [WEBRTC_VALUE, *args]
         self.args_set.set()
 
     async def wait_for_args(self) -> None:

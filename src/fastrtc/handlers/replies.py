@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from fastrtc.audio.convert import Pcm
-from fastrtc.handlers.base import WEBRTC_VALUE
 from fastrtc.handlers.driver import Host
 from fastrtc.handlers.pump import SHUTDOWN_SECONDS
 from fastrtc.handlers.reply import Reply, inputs_wanted
@@ -165,7 +164,7 @@ class Replies:
         inputs = handler.latest_args[1:][:most]
         args: tuple[Any, ...] = tuple(inputs)
         if utterance is not None:
-            args = (self._first_argument(utterance), *inputs)
+            args = (self._first_argument(utterance, held=held), *inputs)
         handler.args_set.clear()
         self.epoch += 1
         reply = Reply(
@@ -181,15 +180,16 @@ class Replies:
         reply.start()
         return reply
 
-    def _first_argument(self, utterance: Pcm) -> Any:
+    def _first_argument(self, utterance: Pcm, *, held: bool) -> Any:
         """What the function gets before its inputs: what was said, and what was typed."""
         handler = self._handler
         audio = (handler.input_sample_rate, utterance)
         if not handler.takes_text:
             return audio
-        typed = handler.latest_args[0]
-        handler.latest_args[0] = WEBRTC_VALUE  # it is answered once
-        text = typed.textbox if isinstance(typed, WebRTCData) else ""
+        text = ""
+        if not held:  # an early reply may be discarded
+            text = "\n".join(handler.typed)
+            handler.typed.clear()
         return WebRTCData(self._host.context.webrtc_id, text, audio)
 
     def _sounds(self) -> None:

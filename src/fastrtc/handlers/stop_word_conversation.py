@@ -62,8 +62,8 @@ class StopWordConversation(Conversation):
         self._log(ASLEEP)
 
     def force(self, utterance: Pcm | None = None) -> None:
-        """End the caller's turn now; while it sleeps there is none."""
-        if self._awake:
+        """End the caller's turn now; while it sleeps there is none, but for what is typed."""
+        if self._awake or self.handler.typed:
             super().force(utterance)
 
     # From the models.

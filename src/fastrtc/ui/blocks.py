@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
+from gradio.context import Context
 
 from fastrtc.ui.component import WebRTC
 
@@ -23,7 +26,7 @@ def make_blocks(stream: Stream) -> gr.Blocks:
     shown = list(stream.additional_outputs or [])
     title = look.get("title", "FastRTC")
     blocks: gr.Blocks
-    with gr.Blocks(title=title) as blocks:
+    with _outside(), gr.Blocks(title=title) as blocks:
         if not look.get("hide_title"):
             gr.Markdown(f"# {title}")
             if look.get("subtitle"):
@@ -48,6 +51,17 @@ def make_blocks(stream: Stream) -> gr.Blocks:
             assert stream.additional_outputs_handler is not None
             call.on_additional_outputs(stream.additional_outputs_handler, shown, shown)
     return blocks
+
+
+@contextlib.contextmanager
+def _outside() -> Iterator[None]:
+    """Leave the Blocks in which the page may be asked for: it is not a part of them by itself."""
+    around = Context.root_block, Context.block
+    Context.root_block = Context.block = None
+    try:
+        yield
+    finally:
+        Context.root_block, Context.block = around
 
 
 def _make_component(stream: Stream, *, alone: bool) -> Any:

@@ -122,18 +122,20 @@ class WebRTC(gr.HTML, metaclass=_WithoutStub):
             track_constraints: what is asked of the microphone.
             time_limit: seconds after which a call ends.
             allow_extra_tracks: accepted for old code.
-            mode: who speaks, seen from the page.
+            mode: who speaks, seen from the page: ``"send-receive"`` both, ``"send"`` the caller,
+                ``"receive"`` the server.
             modality: ``"audio"``.
             rtp_params: accepted for old code.
-            icon: path or URL of a picture in the middle of the button.
+            icon: path or URL of a picture, which is then the button.
             icon_button_color: a CSS colour; otherwise the theme's.
-            pulse_color: a CSS colour of what moves with the sound; otherwise the theme's.
-            icon_radius: of the button's corners, in percent; 50 is a circle.
+            pulse_color: a CSS colour of the rings around an icon, which move with the sound;
+                otherwise the theme's.
+            icon_radius: of an icon's corners, in percent; 50 is a circle.
             button_labels: texts for ``"start"``, ``"stop"`` and ``"waiting"``.
             variant: ``"wave"``, or ``"textbox"`` for a caller who may type or talk.
             full_screen: whether it takes the height of the page, or is a small box.
-            serves: the stream that it shows; given by Gradio when it makes a component anew.
-            updates: likewise, what its outputs go through.
+            serves: not for apps: Gradio gives it when it makes the component anew.
+            updates: the same.
 
         Raises:
             ValueError, NotImplementedError: an argument is none that can be served.
@@ -172,6 +174,8 @@ class WebRTC(gr.HTML, metaclass=_WithoutStub):
             container=container,
             server_functions=make_server_functions(self),
         )
+        if "props" not in vars(self):
+            return  # an update that an event returns: all that counts are the arguments
         self.props["settings"] = {
             "mode": mode,
             "variant": variant,
@@ -190,7 +194,8 @@ class WebRTC(gr.HTML, metaclass=_WithoutStub):
     @property
     def constructor_args(self) -> dict[str, Any]:
         """What Gradio makes the component anew with, when an event changes a property of it."""
-        return {**super().constructor_args, "serves": self._served, "updates": self._updates}
+        kept = {} if self._served is None else {"serves": self._served, "updates": self._updates}
+        return {**super().constructor_args, **kept}
 
     def serving(self) -> Stream:
         """The stream that it shows.
@@ -256,8 +261,7 @@ class WebRTC(gr.HTML, metaclass=_WithoutStub):
         """
         others = self._check_inputs(inputs, outputs, send_input_on)
         if isinstance(fn, Stream):
-            if fn.mode != self._mode:
-                raise ValueError(f'the stream has mode="{fn.mode}", its component "{self._mode}"')
+            self._check_stream(fn, concurrency_limit, time_limit)
             self._served = fn
         else:
             options = {**self._options, "concurrency_limit": concurrency_limit}
@@ -299,12 +303,16 @@ class WebRTC(gr.HTML, metaclass=_WithoutStub):
     ) -> Any:
         """Update components by the `AdditionalOutputs` of a call.
 
+        May be called several times; each function gets every output. If one raises, the page shows
+        the error, and the next output comes.
+
         Args:
             fn: gets the values of ``inputs``, then what was in the `AdditionalOutputs`; returns
-                what ``outputs`` are to show.
-            inputs: components.
-            outputs: components.
-            js: see `gradio.Blocks`.
+                what ``outputs`` are to show, as handlers of Gradio do: a value, a tuple, a dict by
+                component, ``gr.update`` or ``gr.skip``.
+            inputs: components whose present values ``fn`` gets.
+            outputs: components that it updates; they may be among ``inputs``.
+            js: JavaScript that changes the inputs' values before they are sent.
             concurrency_limit: accepted for old code: every caller gets updates.
             concurrency_id: accepted for old code.
             show_progress: what is shown over the outputs while a call is on.
@@ -344,6 +352,15 @@ class WebRTC(gr.HTML, metaclass=_WithoutStub):
         respond = getattr(session.handler, "trigger_response", None)
         if respond is not None:
             respond()
+
+    def _check_stream(self, stream: Stream, concurrency_limit: Any, time_limit: Any) -> None:
+        if stream.mode != self._mode:
+            raise ValueError(f'the stream has mode="{stream.mode}", its component "{self._mode}"')
+        given = {**self._options, "time_limit": time_limit or self._options["time_limit"]}
+        given["concurrency_limit"] = None if concurrency_limit == "default" else concurrency_limit
+        own = [name for name in given if name not in ("mode", "modality") and given[name]]
+        if own:
+            raise ValueError(f"give {', '.join(own)} to the Stream, and not to its component")
 
     def _check_inputs(self, inputs: Blocks, outputs: Blocks, send_input_on: str) -> list[Any]:
         """The components beside this one whose values the handler gets."""

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
-from weakref import WeakSet
+from weakref import WeakKeyDictionary, WeakSet
 
 import gradio as gr
 from pydantic import ValidationError
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _kept: set[asyncio.Task[None]] = set()
-_watched: WeakSet[Stream] = WeakSet()
+_streams: WeakKeyDictionary[asyncio.AbstractEventLoop, WeakSet[Stream]] = WeakKeyDictionary()
+"""Streams whose calls end with a loop."""
 
 
 def make_server_functions(component: WebRTC) -> list[Callable[..., Any]]:
@@ -64,17 +65,21 @@ def _connection(request: Any) -> Any:
 
 
 def _end_with_the_loop(stream: Stream) -> None:
-    """Close a stream when its event loop ends: Gradio has no hook for the end of its server."""
-
-    async def wait() -> None:
-        try:
-            await asyncio.Event().wait()
-        finally:
-            await stream.close()
-
-    if stream not in _watched:
-        _watched.add(stream)
-        task = asyncio.get_running_loop().create_task(wait())
+    """End a stream's calls with their event loop: Gradio has no hook for the end of its server."""
+    loop = asyncio.get_running_loop()
+    if loop not in _streams:
+        _streams[loop] = WeakSet()
+        task = loop.create_task(_end_calls(_streams[loop]))
         _kept.add(task)
         task.add_done_callback(_kept.discard)
-        task.add_done_callback(lambda _: _watched.discard(stream))
+    _streams[loop].add(stream)
+
+
+async def _end_calls(streams: WeakSet[Stream]) -> None:
+    """Wait for the end of this loop, which cancels all tasks."""
+    try:
+        await asyncio.Event().wait()
+    finally:
+        loop = asyncio.get_running_loop()
+        calls = [call for stream in streams for call in stream.connections.values()]
+        await asyncio.gather(*(call.close() for call in calls if call.loop is loop))

@@ -5,12 +5,6 @@ import { isOn } from "./face.js";
 /** The value by which Python asks for a call. */
 const START = "start_webrtc_stream";
 
-/**
- * For which a text stays in the value, in milliseconds: Gradio runs the listeners of a `submit` one after another, and
- * each reads it for itself.
- */
-const HANDED_MS = 500;
-
 /** After which a line on which nothing is said or typed gives its place back, in milliseconds; the next text calls anew. */
 const TYPING_MS = 60_000;
 
@@ -40,8 +34,6 @@ export class Caller {
   #typist;
   #client;
   #told = null; // the id that Python knows
-  #handing = null; // the timer of a text that stays in the value
-  #asked = false; // for inputs in the meantime
   #idle = null; // the timer of a line on which is only typed
   #closed = false;
 
@@ -50,7 +42,10 @@ export class Caller {
     this.#voice = this.#client = this.#make();
     this.#typist = this.#make({ mode: "receive" });
     gradio.watch("value", () => {
-      if (gradio.props.value !== START) return;
+      const { value } = gradio.props;
+      if (value?.webrtc_id === this.#client.id) return;
+      this.#tell(""); // or the next update of a call would be that of nobody, and a second start no change
+      if (value !== START) return;
       this.hangUp(); // or it would not begin anew
       this.call();
     });
@@ -94,7 +89,6 @@ export class Caller {
     if (client !== this.#client || client.state !== "connected") return false;
     this.#tell(text);
     this.#trigger("submit");
-    this.#handing = setTimeout(() => this.#handed(), HANDED_MS);
     this.#stay();
     return true;
   }
@@ -142,6 +136,7 @@ export class Caller {
     }
     if (!isOn(state) && before !== null) {
       this.#told = null;
+      this.#trigger("fetch"); // what was there before the end
       this.#trigger("stop_recording");
     }
     this.#trigger("state_change", { state, webrtc_id: id });
@@ -158,11 +153,7 @@ export class Caller {
 
   #receive({ type, data, message }) {
     this.#stay();
-    if (type === "send_input") {
-      // With the text still there it would be taken for a new one; and the text came with the same inputs.
-      if (this.#handing !== null) this.#asked = true;
-      else this.#trigger("tick");
-    }
+    if (type === "send_input") this.#trigger("tick");
     if (type === "fetch_output") this.#trigger("fetch");
     if (type === "warning") this.#toast("warning", data || message);
   }
@@ -176,15 +167,7 @@ export class Caller {
     } else this.#toast("error", message);
   }
 
-  #handed() {
-    this.#tell("");
-    if (this.#asked && this.#told !== null) this.#trigger("tick");
-    this.#asked = false;
-  }
-
   #tell(textbox) {
-    clearTimeout(this.#handing);
-    this.#handing = null;
     if (!this.#closed) this.#gradio.props.value = { webrtc_id: this.#client.id, textbox };
   }
 
