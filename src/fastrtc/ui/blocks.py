@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import gradio as gr
 from gradio.context import Context
@@ -15,8 +15,12 @@ if TYPE_CHECKING:
     from fastrtc.stream import Stream
 
 
+NARROWEST: Final = 280
+"""Pixels of a column, before it goes below the one beside it."""
+
+
 def make_blocks(stream: Stream) -> gr.Blocks:
-    """Blocks with the call on one side, and beside it what it takes and gives.
+    """Blocks with the call and what it takes on one side, and beside it what it gives.
 
     Raises:
         RuntimeError: this is Colab or a Space, and the stream has no ``rtc_configuration``.
@@ -31,16 +35,20 @@ def make_blocks(stream: Stream) -> gr.Blocks:
             gr.Markdown(f"# {title}")
             if look.get("subtitle"):
                 gr.Markdown(look["subtitle"])
-        with gr.Row():
-            with gr.Column(min_width=280):
-                call = _make_component(stream, alone=not shown)
-                for component in given:
-                    if component not in shown:
+        own = [it for it in given if it not in shown]
+        if look.get("variant") == "textbox":
+            # As in a chat: above what was said, and below it where to write.
+            with gr.Row():
+                _column(own)
+                _column(shown)
+            call = _make_component(stream, alone=not shown)
+        else:
+            with gr.Row():
+                with gr.Column(min_width=NARROWEST):
+                    call = _make_component(stream, alone=not shown)
+                    for component in own:
                         component.render()
-            if shown:
-                with gr.Column(min_width=280):
-                    for component in shown:
-                        component.render()
+                _column(shown)
         call.stream(
             stream,
             inputs=given if stream.mode == "receive" else [call, *given],
@@ -62,6 +70,13 @@ def _outside() -> Iterator[None]:
         yield
     finally:
         Context.root_block, Context.block = around
+
+
+def _column(components: list[Any]) -> None:
+    if components:
+        with gr.Column(min_width=NARROWEST):
+            for component in components:
+                component.render()
 
 
 def _make_component(stream: Stream, *, alone: bool) -> Any:
