@@ -27,6 +27,7 @@ ROOMS = [
     "handlers",
     "runtime",
     "configuration",
+    "outputs",
     "session",
     "admission",
     "transports",

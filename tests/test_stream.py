@@ -160,15 +160,6 @@ def test_inputs_reach_the_function_of_their_call(phrase: Sound) -> None:
     assert got == ["alto"]
 
 
-def test_the_ui_of_a_later_version_may_be_set_by_hand() -> None:
-    stream = Stream(ReplyOnPause(echo))
-    with pytest.raises(NotImplementedError, match="built-in"):
-        _ = stream.ui
-    blocks = object()
-    stream.ui = blocks
-    assert stream.ui is blocks
-
-
 def test_fastphone_points_to_the_guide() -> None:
     with pytest.raises(NotImplementedError, match="telephone"):
         Stream(ReplyOnPause(echo)).fastphone()

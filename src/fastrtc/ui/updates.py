@@ -10,8 +10,9 @@ import gradio as gr
 from gradio.blocks import Block
 
 from fastrtc.messages import create_message
+from fastrtc.outputs import OutputsReader
 from fastrtc.runtime import shared_runtime
-from fastrtc.session import OutputsReader, Session
+from fastrtc.session import Session
 
 LONGEST: Final = 0.1
 """Seconds for which outputs are collected, before the page is shown what there is."""
