@@ -94,7 +94,8 @@ def test_the_look_reaches_the_page() -> None:
     assert settings["icon"]["url"] == "https://example.com/phone.svg"
     assert settings["button_labels"] == labels
     assert settings["full_screen"] is False
-    assert (settings["label"], settings["height"], settings["icon_radius"]) == ("Line 1", 300, 20)
+    assert (settings["height"], settings["icon_radius"]) == (300, 20)
+    assert shown_component(blocks)["label"] == "Line 1"
 
 
 def test_an_icon_from_the_disk_gets_an_address(tmp_path: Path) -> None:

@@ -163,7 +163,7 @@ class WebRTC(gr.HTML, metaclass=_WithoutStub):
             apply_default_css=False,
             every=every,
             inputs=inputs,
-            show_label=bool(show_label),
+            show_label=False,  # it is shown where the theme of a call would have it
             scale=scale,
             min_width=min_width,
             visible=visible,
@@ -179,7 +179,7 @@ class WebRTC(gr.HTML, metaclass=_WithoutStub):
         self.props["settings"] = {
             "mode": mode,
             "variant": variant,
-            "label": label,
+            "show_label": show_label is not False,
             # Gradio puts its address before the URLs of files.
             "icon": self.serve_static_file(icon),
             "icon_button_color": icon_button_color,

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
+import concurrent.futures
+import contextlib
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakKeyDictionary, WeakSet
 
 import gradio as gr
@@ -20,6 +23,9 @@ if TYPE_CHECKING:
     from fastrtc.ui.component import WebRTC
 
 logger = logging.getLogger(__name__)
+
+ENDED_WITHIN: Final = 6.0
+"""Seconds that calls have to end when the process does."""
 
 _kept: set[asyncio.Task[None]] = set()
 _streams: WeakKeyDictionary[asyncio.AbstractEventLoop, WeakSet[Stream]] = WeakKeyDictionary()
@@ -69,17 +75,32 @@ def _end_with_the_loop(stream: Stream) -> None:
     loop = asyncio.get_running_loop()
     if loop not in _streams:
         _streams[loop] = WeakSet()
-        task = loop.create_task(_end_calls(_streams[loop]))
+        task = loop.create_task(_wait_for_the_end())
         _kept.add(task)
         task.add_done_callback(_kept.discard)
     _streams[loop].add(stream)
 
 
-async def _end_calls(streams: WeakSet[Stream]) -> None:
+async def _wait_for_the_end() -> None:
     """Wait for the end of this loop, which cancels all tasks."""
     try:
         await asyncio.Event().wait()
     finally:
-        loop = asyncio.get_running_loop()
-        calls = [call for stream in streams for call in stream.connections.values()]
-        await asyncio.gather(*(call.close() for call in calls if call.loop is loop))
+        await _end_calls()
+
+
+async def _end_calls() -> None:
+    """End the calls of this loop."""
+    loop = asyncio.get_running_loop()
+    calls = [call for stream in _streams[loop] for call in stream.connections.values()]
+    await asyncio.gather(*(call.close() for call in calls if call.loop is loop))
+
+
+@atexit.register
+def _end_all_calls() -> None:
+    """Gradio's SSR mode leaves without stopping its server's thread."""
+    for loop in list(_streams):
+        if loop.is_running():
+            ended = asyncio.run_coroutine_threadsafe(_end_calls(), loop)
+            with contextlib.suppress(TimeoutError, concurrent.futures.TimeoutError):
+                ended.result(ENDED_WITHIN)

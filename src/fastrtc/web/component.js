@@ -75,6 +75,9 @@ class Face {
     this.#root = root;
     this.#settings = settings;
     this.#dress();
+    const name = () => this.#name(gradio.props.label);
+    gradio.watch("label", name);
+    name();
     const caller = (this.#caller = new Caller(gradio));
     const [callerLevel, replyLevel] = root.querySelectorAll(".fastrtc-level");
     const meters = { caller: callerLevel, reply: replyLevel };
@@ -94,7 +97,7 @@ class Face {
   }
 
   #dress() {
-    const { variant, icon, label, mode, full_screen } = this.#settings;
+    const { variant, icon, mode, full_screen } = this.#settings;
     const root = this.#root;
     root.innerHTML = variant === "textbox" ? TEXTBOX : icon ? ICON : WAVE;
     root.dataset.variant = variant;
@@ -102,8 +105,6 @@ class Face {
     root.toggleAttribute("data-full-screen", Boolean(full_screen));
     root.toggleAttribute("data-icon", Boolean(icon) && variant !== "textbox");
     root.setAttribute("role", "group");
-    root.setAttribute("aria-label", label || "Call");
-    say(this.#find(".fastrtc-label"), label ?? "");
     if (this.#find(".fastrtc-icon")) this.#find(".fastrtc-icon").src = icon.url;
     const { icon_button_color, pulse_color, icon_radius, height, width } = this.#settings;
     const styles = {
@@ -120,6 +121,11 @@ class Face {
     };
     for (const selector of unused[mode] ?? []) this.#find(selector).hidden = true;
     if (mode === "receive") say(this.#find('.fastrtc-side[data-side="reply"] span'), "Sound");
+  }
+
+  #name(label) {
+    this.#root.setAttribute("aria-label", label || "Call");
+    say(this.#find(".fastrtc-label"), (this.#settings.show_label && label) || "");
   }
 
   #attach() {
