@@ -13,7 +13,7 @@ from fastrtc.context import current_reply
 from fastrtc.handlers.base import is_async
 from fastrtc.handlers.driver import Host
 from fastrtc.handlers.mouth import Mouth
-from fastrtc.handlers.values import Chunk, Item, pieces_of
+from fastrtc.handlers.values import AdditionalOutputs, Chunk, Item, pieces_of
 from fastrtc.threads import Handover, HandoverClosed, call_soon
 from fastrtc.turns.record import Heard
 
@@ -84,6 +84,8 @@ class Reply:
         self._task: asyncio.Task[Any] | None = None
         self._room: asyncio.Future[None] | None = None
         self._quiet = self._yielded = False
+        self._hurried = False
+        """Whether outputs have gone before this tick: once, as a function may flood."""
         self._heard: Heard | None = None
         """Set when no more will be heard."""
 
@@ -108,7 +110,11 @@ class Reply:
             self._host.submit(self._run_sync)
 
     def tick(self) -> None:
-        """Move what is due into the playout."""
+        """20 ms have passed: move what is due into the playout."""
+        self._hurried = False
+        self._move()
+
+    def _move(self) -> None:
         if self._on_output is not None and self._yielded:
             self._on_output()
             self._on_output = None
@@ -208,6 +214,13 @@ class Reply:
         for item, seconds in pieces_of(value):
             self._out.put(item, seconds)
             self._yielded = True
+            self._hurry(item)
+
+    def _hurry(self, item: Item) -> None:
+        """Outputs with no sound before them need not wait for the next tick. From any thread."""
+        if isinstance(item, AdditionalOutputs) and not self._hurried:
+            self._hurried = True
+            call_soon(self._host.loop, self._move)
 
     def _returned(self, error: BaseException | None) -> None:
         """The function has come back. From any thread."""
@@ -288,6 +301,7 @@ class Reply:
                 await self._room
             self._out.put(item, seconds)
             self._yielded = True
+            self._hurry(item)
 
 
 def inputs_wanted(function: Callable[..., Any], after: int) -> tuple[int, int]:
