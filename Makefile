@@ -30,6 +30,8 @@ VIRTUAL := tests/audio tests/handlers tests/models tests/testing tests/transport
 	$(addprefix tests/test_,doc_blocks.py docs_site.py migrating.py) \
 	$(addprefix tests/transports/telephone/test_,exotel.py plivo.py signalwire.py telnyx.py \
 	tokens.py twilio_wire.py vonage.py wires.py)
+# They wait for what a page shows, however long that takes, and start a server for each file.
+PAGES := tests/e2e/test_cookbook.py tests/e2e/test_gradio.py
 
 .PHONY: demo test check format docs clean
 .DEFAULT_GOAL := test
@@ -43,7 +45,8 @@ ifdef TESTS
 	$(BIN)/python -m pytest $(TESTS)
 else
 	$(BIN)/python -m pytest --numprocesses 2 $(VIRTUAL)
-	$(BIN)/python -m pytest $(VIRTUAL:%=--ignore %)
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(PAGES)
+	$(BIN)/python -m pytest $(VIRTUAL:%=--ignore %) $(PAGES:%=--ignore %)
 endif
 
 check: $(VENV)/.dev
