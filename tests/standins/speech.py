@@ -45,7 +45,8 @@ class Speech:
     @property
     def unheard_seconds(self) -> float:
         """How much of the answer is still to be heard when all of it has been sent."""
-        return self.sound[1].shape[1] / OUT_RATE * (1 - 1 / FASTER)
+        seconds: float = self.sound[1].shape[1] / OUT_RATE
+        return seconds * (1 - 1 / FASTER)
 
     async def pieces(self) -> AsyncIterator[tuple[bytes, str]]:
         """Sound with the words that go with it, at the pace at which a model sends them."""
