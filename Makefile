@@ -62,6 +62,7 @@ format: $(VENV)/.dev
 # Not --quiet, which forgets the warnings. The variable is against an advertisement.
 docs: $(VENV)/.dev
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+	@echo "To read it: $(BIN)/python -m http.server --directory build/site"
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \

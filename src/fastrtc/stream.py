@@ -71,8 +71,8 @@ class Stream:
         rtc_configuration: Configuration = None,
         server_rtc_configuration: Configuration = None,
         track_constraints: dict[str, Any] | None = None,
-        additional_inputs: Sequence[Any] | None = None,
-        additional_outputs: Sequence[Any] | None = None,
+        additional_inputs: Any = None,
+        additional_outputs: Any = None,
         ui_args: UIArgs | None = None,
         verbose: bool = True,
         authorize: Authorize | None = None,
@@ -96,8 +96,8 @@ class Stream:
             rtc_configuration: what clients connect with, such as TURN servers.
             server_rtc_configuration: what the server connects with.
             track_constraints: what the page asks of the microphone.
-            additional_inputs: Gradio components whose values the handler gets.
-            additional_outputs: Gradio components that `AdditionalOutputs` update.
+            additional_inputs: Gradio components, or one, whose values the handler gets.
+            additional_outputs: Gradio components, or one, that `AdditionalOutputs` update.
             ui_args: how the page looks.
             verbose: log calls that begin and end.
             authorize: says whether a caller may come in. It gets the request of an offer, or the
@@ -142,6 +142,8 @@ class Stream:
         self.additional_outputs = additional_outputs
         self.additional_outputs_handler = additional_outputs_handler
         self.ui_args: UIArgs = ui_args or {}
+        if unknown := sorted(set(self.ui_args) - set(UIArgs.__annotations__)):
+            logger.warning("ui_args has no %s; what there is: UIArgs", ", ".join(unknown))
         self.takes_text = self.ui_args.get("variant") == "textbox"
         """Whether callers may type, so that a reply function gets `WebRTCData`."""
         self.verbose = verbose

@@ -77,6 +77,16 @@ def test_what_is_input_and_output_is_shown_once() -> None:
     assert (shown.count("chatbot"), shown.count("textbox")) == (1, 1)
 
 
+def test_one_input_needs_no_list() -> None:
+    stream = Stream(ReplyOnPause(echo), additional_inputs=gr.Textbox())
+    assert "textbox" in list(plays(stream))
+
+
+def test_a_look_that_is_none_is_named(caplog: pytest.LogCaptureFixture) -> None:
+    Stream(ReplyOnPause(echo), ui_args={"titel": "Parrot"})  # type: ignore[arg-type]
+    assert "titel" in caplog.text
+
+
 def test_the_page_fills_the_screen_unless_there_is_something_beside_the_call() -> None:
     alone = Stream(ReplyOnPause(echo))
     beside = Stream(

@@ -217,6 +217,11 @@ def test_what_a_stream_has_of_its_own_is_not_given_to_its_component(
             call.stream(Stream(ReplyOnPause(echo)), [call], [call], **event)
 
 
+def test_a_component_outside_blocks_is_told_where_it_belongs() -> None:
+    with pytest.raises(RuntimeError, match=r"with gr\.Blocks"):
+        WebRTC().stream(ReplyOnPause(echo))
+
+
 def test_the_text_box_makes_the_stream_take_text() -> None:
     with gr.Blocks():
         call = WebRTC(variant="textbox")

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import gc
 import weakref
+from typing import Any, cast
 
 import gradio as gr
 
 from fastrtc import ReplyOnPause, Stream, WebRTC
 from fastrtc.session import Session
 from tests.ui.test_component import echo
+from tests.ui.test_updates import Line
 
 
 def served(stream: Stream) -> WebRTC:
@@ -36,6 +38,18 @@ def test_calls_are_closed_when_the_loop_of_their_server_ends() -> None:
     session = asyncio.run(begin(component, "a"))
     assert session.ended
     assert not component.serving().connections
+
+
+def test_who_is_on_the_line_is_told_that_the_server_stops() -> None:
+    component = served(Stream(ReplyOnPause(echo), verbose=False))
+    line = Line()
+
+    async def call() -> None:
+        session = await begin(component, "a")
+        session.line = cast("Any", line)
+
+    asyncio.run(call())
+    assert [it["data"] for it in line.sent] == ["The server is stopping", "closed"]
 
 
 def test_a_server_that_ends_leaves_the_calls_of_another_alone() -> None:

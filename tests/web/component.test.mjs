@@ -127,6 +127,17 @@ test("a handler that asks for its inputs is a tick", async (t) => {
   );
 });
 
+test("inputs that are asked for before the line is said to be connected go to that call", async (t) => {
+  const it = gradio(t);
+  it.caller.call();
+  await settle();
+  FakePeer.latest().say({ type: "send_input" });
+  assert.equal(it.caller.client.state, "connecting");
+  assert.equal(it.named("tick")[0].value?.webrtc_id, it.caller.client.id);
+  await answer();
+  assert.equal(it.named("start_recording").length, 1);
+});
+
 test("outputs that are there are fetched by the id of the call", async (t) => {
   const { named, peer, caller } = await onCall(t);
   const before = named("fetch").length;
@@ -329,6 +340,12 @@ test("an end with a reason is told, and one without is silent", async (t) => {
   assert.equal(it.caller.client.state, "closed");
   assert.equal(it.named("info").length, 1);
   assert.deepEqual(it.named("error"), []);
+});
+
+test("a stream that is simply over is silent", async (t) => {
+  const { peer, named } = await onCall(t, { settings: { mode: "receive" } });
+  peer.say({ type: "end_stream", data: "The stream has ended" });
+  assert.deepEqual(named("info"), []);
 });
 
 test("sound that the browser holds back is let go by the next click", async (t) => {

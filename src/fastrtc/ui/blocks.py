@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import gradio as gr
 from gradio.context import Context
 
-from fastrtc.ui.component import WebRTC
+from fastrtc.ui.component import WebRTC, listed
 
 if TYPE_CHECKING:
     from fastrtc.stream import Stream
@@ -26,8 +26,7 @@ def make_blocks(stream: Stream) -> gr.Blocks:
         RuntimeError: this is Colab or a Space, and the stream has no ``rtc_configuration``.
     """
     look = stream.ui_args
-    given = list(stream.additional_inputs or [])
-    shown = list(stream.additional_outputs or [])
+    given, shown = listed(stream.additional_inputs), listed(stream.additional_outputs)
     title = look.get("title", "FastRTC")
     blocks: gr.Blocks
     with _outside(), gr.Blocks(title=title) as blocks:

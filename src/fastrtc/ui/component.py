@@ -8,6 +8,7 @@ from typing import Any, Final, Literal
 import gradio as gr
 from gradio import component_meta
 from gradio.blocks import Block
+from gradio.context import get_blocks_context
 
 from fastrtc.configuration import Configuration
 from fastrtc.handlers.values import WebRTCData
@@ -257,8 +258,11 @@ class WebRTC(gr.HTML, metaclass=_WithoutStub):
 
         Raises:
             TypeError, ValueError: an argument is none that can be served.
-            RuntimeError: this is Colab or a Space, and there is no ``rtc_configuration``.
+            RuntimeError: this is Colab or a Space, and there is no ``rtc_configuration``; or there
+                are no Blocks around.
         """
+        if get_blocks_context() is None:
+            raise RuntimeError("Call stream() where the component is: inside `with gr.Blocks():`.")
         others = self._check_inputs(inputs, outputs, send_input_on)
         if isinstance(fn, Stream):
             self._check_stream(fn, concurrency_limit, time_limit)
@@ -318,7 +322,7 @@ class WebRTC(gr.HTML, metaclass=_WithoutStub):
             show_progress: what is shown over the outputs while a call is on.
             queue: accepted for old code: updates wait in no queue.
         """
-        given, shown = _listed(inputs), _listed(outputs)
+        given, shown = listed(inputs), listed(outputs)
         updates = Updates(fn, given, shown)
         self._updates.append(updates)
 
@@ -364,7 +368,7 @@ class WebRTC(gr.HTML, metaclass=_WithoutStub):
 
     def _check_inputs(self, inputs: Blocks, outputs: Blocks, send_input_on: str) -> list[Any]:
         """The components beside this one whose values the handler gets."""
-        given, shown = _listed(inputs), _listed(outputs)
+        given, shown = listed(inputs), listed(outputs)
         if send_input_on not in ("submit", "change"):
             raise ValueError(f'expected send_input_on "submit" or "change", got {send_input_on!r}')
         if any(it is not self for it in shown):
@@ -383,7 +387,8 @@ def id_of(call: WebRTCData | str) -> str:
     return call.webrtc_id if isinstance(call, WebRTCData) else call
 
 
-def _listed(blocks: Blocks) -> list[Any]:
+def listed(blocks: Any) -> list[Any]:
+    """Components that were given as one, several, or none."""
     if blocks is None:
         return []
     return [blocks] if isinstance(blocks, Block) else list(blocks)

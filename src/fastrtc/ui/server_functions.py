@@ -92,8 +92,11 @@ async def _wait_for_the_end() -> None:
 async def _end_calls() -> None:
     """End the calls of this loop."""
     loop = asyncio.get_running_loop()
-    calls = [call for stream in _streams[loop] for call in stream.connections.values()]
-    await asyncio.gather(*(call.close() for call in calls if call.loop is loop))
+    found = [call for stream in _streams[loop] for call in stream.connections.values()]
+    calls = [call for call in found if call.loop is loop]
+    for call in calls:
+        call.end("The server is stopping")
+    await asyncio.gather(*(call.close() for call in calls))
 
 
 @atexit.register

@@ -8,8 +8,8 @@ const START = "start_webrtc_stream";
 /** After which a line on which nothing is said or typed gives its place back, in milliseconds; the next text calls anew. */
 const TYPING_MS = 60_000;
 
-/** What is said when the server ends a call without a reason. */
-const ENDED = new FastRTCError("stream_ended").message;
+/** What is said when the server ends a call and has no more to say; the component shows the end itself. */
+const ENDED = [new FastRTCError("stream_ended").message, "The stream has ended", "Stream closed"];
 
 const MARKUP = { "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;" };
 
@@ -153,6 +153,8 @@ export class Caller {
 
   #receive({ type, data, message }) {
     this.#stay();
+    // A message may come before the line is said to be connected.
+    if (this.#gradio.props.value?.webrtc_id !== this.#client.id) this.#tell("");
     if (type === "send_input") this.#trigger("tick");
     if (type === "fetch_output") this.#trigger("fetch");
     if (type === "warning") this.#toast("warning", data || message);
@@ -160,7 +162,7 @@ export class Caller {
 
   #report({ code, message }) {
     if (code === "stream_ended") {
-      if (message !== ENDED) this.#toast("info", message);
+      if (!ENDED.includes(message)) this.#toast("info", message);
     } else if (code === "autoplay_blocked") {
       this.#toast("info", message);
       globalThis.addEventListener?.("click", () => this.#client.play(), { once: true });
