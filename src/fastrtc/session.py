@@ -24,7 +24,7 @@ from fastrtc.handlers.watching import Hook
 from fastrtc.messages import create_message
 from fastrtc.outputs import Outputs
 from fastrtc.runtime import Runtime
-from fastrtc.threads import call_soon
+from fastrtc.threads import call_soon, keep
 
 logger = logging.getLogger(__name__)
 
@@ -292,7 +292,7 @@ class Session:
         if not self._ending:
             self._ending = True
             # None of the call's own tasks, and not of who asked: either may be cancelled.
-            _keep(self.loop.create_task(self._close()))
+            keep(self.loop.create_task(self._close()))
 
     def on_close(self, action: Callable[[], object]) -> None:
         """Call something when the call ends, or now if it has."""
@@ -353,12 +353,3 @@ class Session:
             closer()
         except Exception:
             logger.exception("Call %s could not be closed cleanly", self.id)
-
-
-_kept: set[asyncio.Task[Any]] = set()
-
-
-def _keep(task: asyncio.Task[Any]) -> None:
-    """Hold a task until it is done: the loop itself holds it weakly."""
-    _kept.add(task)
-    task.add_done_callback(_kept.discard)

@@ -325,6 +325,15 @@ def call_soon(loop: asyncio.AbstractEventLoop, fn: Callable[..., object], *args:
     return True
 
 
+_kept: set[asyncio.Task[Any]] = set()
+
+
+def keep(task: asyncio.Task[Any]) -> None:
+    """Hold a task until it is done: the loop itself holds it weakly."""
+    _kept.add(task)
+    task.add_done_callback(_kept.discard)
+
+
 readers: Final = Workers("fastrtc-reader")
 """Where what may block for a while is read: a thread each, so that a slow one holds up no other."""
 _OVER: Final = object()

@@ -190,6 +190,21 @@ async def test_outputs_that_come_too_fast_are_shown_in_parts(page: Page) -> None
     )
 
 
+async def test_a_slow_function_that_raises_keeps_the_page_waiting_no_longer(page: Page) -> None:
+    def slow(first: str, second: str, new: str) -> tuple[str, str]:
+        time.sleep(0.06)
+        raise ValueError(new)
+
+    updates = page.updates(slow)
+    for letter in "abcdef":
+        page.give(letter)
+    page.line.sent.clear()
+    await updates.fetch("a", "", "")
+    failed = [it for it in page.line.sent if it["type"] == "error"]
+    assert 0 < len(failed) < 6
+    assert page.line.sent[-1]["type"] == "fetch_output"
+
+
 async def test_the_next_of_several_outputs_gets_what_a_page_would_give(page: Page) -> None:
     with gr.Blocks():
         chatbot = gr.Chatbot()

@@ -178,4 +178,4 @@ class Listener(Pump):
             # Sound has nobody to hear it in this mode.
             if not isinstance(item, Chunk):
                 self.out.offer(item, 1 / FRAMES_PER_SECOND)
-                self.hurry(item)
+                self.mouth.hurry(item, self.move)

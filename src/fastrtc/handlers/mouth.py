@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from fastrtc.audio.convert import Pcm, with_channels
 from fastrtc.audio.resample import StreamResampler
 from fastrtc.handlers.driver import Host
 from fastrtc.handlers.script import Script
 from fastrtc.handlers.values import AdditionalOutputs, Chunk, CloseStream, Item
+from fastrtc.threads import call_soon
 
 
 class Mouth:
@@ -17,6 +20,19 @@ class Mouth:
         self.script = Script(host.playout.rate)
         """What was said here."""
         self._resampler: StreamResampler | None = None
+        self._hurried = False
+
+    def tick(self) -> None:
+        """20 ms have passed."""
+        self._hurried = False
+
+    def hurry(self, item: object, move: Callable[[], None]) -> None:
+        """Outputs with no sound before them need not wait for the next tick: ``move`` what is due
+        on the loop now. Once a tick, as a function may flood. From any thread.
+        """
+        if isinstance(item, AdditionalOutputs) and not self._hurried:
+            self._hurried = True
+            call_soon(self._host.loop, move)
 
     def say(self, item: Item) -> None:
         """Pass one item on."""

@@ -20,7 +20,7 @@ from fastrtc.audio.playout import FRAMES_PER_SECOND
 from fastrtc.handlers.base import AsyncStreamHandler, HandlerBase, StreamHandler, frame_of
 from fastrtc.handlers.driver import Host
 from fastrtc.handlers.mouth import Mouth
-from fastrtc.handlers.values import AdditionalOutputs, CloseStream, Item, pieces_of
+from fastrtc.handlers.values import CloseStream, Item, pieces_of
 from fastrtc.threads import Bell, Handover, HandoverClosed, call_soon, contained
 
 logger = logging.getLogger(__name__)
@@ -71,15 +71,14 @@ class Pump:
         self.complaints = _Complaints(host)
         self.out: Handover[Item] = Handover(AHEAD_SECONDS)
         self.mouth = Mouth(host)
-        self._hurried = False
-        """Whether outputs have gone before this tick: once, as a handler may flood."""
 
     def tick(self) -> None:
         """20 ms have passed: move what was emitted into the playout."""
-        self._hurried = False
-        self._move()
+        self.mouth.tick()
+        self.move()
 
-    def _move(self) -> None:
+    def move(self) -> None:
+        """Move what is due."""
         for _ in range(ITEMS_A_TICK):
             if self.host.playout.buffered >= PLAYOUT_SECONDS:
                 break
@@ -87,12 +86,6 @@ class Pump:
             if item is None:
                 break
             self.mouth.say(item)
-
-    def hurry(self, item: Item) -> None:
-        """Outputs with no sound before them need not wait for the next tick. From any thread."""
-        if isinstance(item, AdditionalOutputs) and not self._hurried:
-            self._hurried = True
-            call_soon(self.host.loop, self._move)
 
     def clear(self) -> None:
         """Drop what was emitted."""
@@ -198,7 +191,7 @@ class ThreadPump(Pump):
         for item, seconds in items:
             if not self.out.put(item, seconds, since=before):
                 break
-            self.hurry(item)
+            self.mouth.hurry(item, self.move)
             if isinstance(item, CloseStream):
                 raise HandoverClosed  # Nothing is asked for after the end.
         return bool(items)
@@ -318,7 +311,7 @@ class TaskPump(Pump):
                         await self._next_tick()
                     if not self.out.put(item, seconds, since=before):
                         break
-                    self.hurry(item)
+                    self.mouth.hurry(item, self.move)
                     if isinstance(item, CloseStream):
                         return
                 if not items:

@@ -13,7 +13,7 @@ from fastrtc.context import current_reply
 from fastrtc.handlers.base import is_async
 from fastrtc.handlers.driver import Host
 from fastrtc.handlers.mouth import Mouth
-from fastrtc.handlers.values import AdditionalOutputs, Chunk, Item, pieces_of
+from fastrtc.handlers.values import Chunk, Item, pieces_of
 from fastrtc.threads import Handover, HandoverClosed, call_soon
 from fastrtc.turns.record import Heard
 
@@ -84,8 +84,6 @@ class Reply:
         self._task: asyncio.Task[Any] | None = None
         self._room: asyncio.Future[None] | None = None
         self._quiet = self._yielded = False
-        self._hurried = False
-        """Whether outputs have gone before this tick: once, as a function may flood."""
         self._heard: Heard | None = None
         """Set when no more will be heard."""
 
@@ -111,7 +109,7 @@ class Reply:
 
     def tick(self) -> None:
         """20 ms have passed: move what is due into the playout."""
-        self._hurried = False
+        self._mouth.tick()
         self._move()
 
     def _move(self) -> None:
@@ -214,13 +212,7 @@ class Reply:
         for item, seconds in pieces_of(value):
             self._out.put(item, seconds)
             self._yielded = True
-            self._hurry(item)
-
-    def _hurry(self, item: Item) -> None:
-        """Outputs with no sound before them need not wait for the next tick. From any thread."""
-        if isinstance(item, AdditionalOutputs) and not self._hurried:
-            self._hurried = True
-            call_soon(self._host.loop, self._move)
+            self._mouth.hurry(item, self._move)
 
     def _returned(self, error: BaseException | None) -> None:
         """The function has come back. From any thread."""
@@ -301,7 +293,7 @@ class Reply:
                 await self._room
             self._out.put(item, seconds)
             self._yielded = True
-            self._hurry(item)
+            self._mouth.hurry(item, self._move)
 
 
 def inputs_wanted(function: Callable[..., Any], after: int) -> tuple[int, int]:

@@ -2,34 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
-import atexit
-import concurrent.futures
-import contextlib
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
-from weakref import WeakKeyDictionary, WeakSet
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 from pydantic import ValidationError
 
 from fastrtc.admission import Refused
 from fastrtc.routes import Offer
-from fastrtc.stream import Stream
+from fastrtc.ui.ending import end_with_the_loop
 from fastrtc.ui.modules import MODULES
 
 if TYPE_CHECKING:
     from fastrtc.ui.component import WebRTC
 
 logger = logging.getLogger(__name__)
-
-ENDED_WITHIN: Final = 6.0
-"""Seconds that calls have to end when the process does."""
-
-_kept: set[asyncio.Task[None]] = set()
-_streams: WeakKeyDictionary[asyncio.AbstractEventLoop, WeakSet[Stream]] = WeakKeyDictionary()
-"""Streams whose calls end with a loop."""
 
 
 def make_server_functions(component: WebRTC) -> list[Callable[..., Any]]:
@@ -52,7 +40,7 @@ def make_server_functions(component: WebRTC) -> list[Callable[..., Any]]:
 
     async def offer(body: Any, request: gr.Request) -> dict[str, Any]:
         stream = component.serving()
-        _end_with_the_loop(stream)
+        end_with_the_loop(stream)
         try:
             message = Offer.model_validate(body)
         except ValidationError as error:
@@ -68,42 +56,3 @@ def make_server_functions(component: WebRTC) -> list[Callable[..., Any]]:
 def _connection(request: Any) -> Any:
     """What Starlette calls a request: Gradio gives it wrapped, or as it is."""
     return getattr(request, "request", None) or request
-
-
-def _end_with_the_loop(stream: Stream) -> None:
-    """End a stream's calls with their event loop: Gradio has no hook for the end of its server."""
-    loop = asyncio.get_running_loop()
-    if loop not in _streams:
-        _streams[loop] = WeakSet()
-        task = loop.create_task(_wait_for_the_end())
-        _kept.add(task)
-        task.add_done_callback(_kept.discard)
-    _streams[loop].add(stream)
-
-
-async def _wait_for_the_end() -> None:
-    """Wait for the end of this loop, which cancels all tasks."""
-    try:
-        await asyncio.Event().wait()
-    finally:
-        await _end_calls()
-
-
-async def _end_calls() -> None:
-    """End the calls of this loop."""
-    loop = asyncio.get_running_loop()
-    found = [call for stream in _streams[loop] for call in stream.connections.values()]
-    calls = [call for call in found if call.loop is loop]
-    for call in calls:
-        call.end("The server is stopping")
-    await asyncio.gather(*(call.close() for call in calls))
-
-
-@atexit.register
-def _end_all_calls() -> None:
-    """Gradio's SSR mode leaves without stopping its server's thread."""
-    for loop in list(_streams):
-        if loop.is_running():
-            ended = asyncio.run_coroutine_threadsafe(_end_calls(), loop)
-            with contextlib.suppress(TimeoutError, concurrent.futures.TimeoutError):
-                ended.result(ENDED_WITHIN)

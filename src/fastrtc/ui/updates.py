@@ -53,28 +53,34 @@ class Updates:
         The page asks again only when it has this: so it comes in order, and when outputs are
         quicker than the page it gets the sum of them.
         """
-        changes: list[dict[str, Any]] = [{} for _ in self._outputs]
+        changes = self._unchanged()
         session, reader = self._calls.get(call_id, (None, None))
         if session is None or reader is None:
             return self._shown(changes)
         given = list(values)
         enough = time.monotonic() + LONGEST
         while (outputs := reader.take()) is not None:
-            try:
-                made = await shared_runtime().workers.ask(self._fn, *given, *outputs.args)
-                newest = self._listed(made)
-            except Exception as error:
-                session.report(error, "the additional_outputs_handler")
-                continue
+            newest = await self._make(session, [*given, *outputs.args])
             changes = [{**old, **new} for old, new in zip(changes, newest, strict=True)]
             if not reader.waiting:
                 break
-            if time.monotonic() > enough:
+            if time.monotonic() > enough and not session.ending:
                 # They come faster than they are made: the page should see some of them.
                 session.send_message(create_message("fetch_output"))
                 break
             await self._read_back(given, newest)
         return self._shown(changes)
+
+    def _unchanged(self) -> list[dict[str, Any]]:
+        return [{} for _ in self._outputs]
+
+    async def _make(self, session: Session, args: list[Any]) -> list[dict[str, Any]]:
+        """What the function makes of some outputs; nothing, if it raises."""
+        try:
+            return self._listed(await shared_runtime().workers.ask(self._fn, *args))
+        except Exception as error:
+            session.report(error, "the additional_outputs_handler")
+            return self._unchanged()
 
     async def _read_back(self, given: list[Any], changes: list[dict[str, Any]]) -> None:
         """Let the next outputs build on these, in the form in which the page would give them."""

@@ -174,7 +174,7 @@ class Face {
 
   #show() {
     const { client, calling, typing } = this.#caller;
-    const { state, turn, muted } = client;
+    const { state, turn } = client;
     const root = this.#root;
     if (state === "connected") {
       if (this.#answeredAt === null) this.#list();
