@@ -25,11 +25,15 @@ define fetch-models
 endef
 
 # Their time is virtual, so they may share the machine. The others want it for themselves.
-VIRTUAL := tests/audio tests/handlers tests/models tests/testing tests/transports/sip \
-	tests/transports/webrtc tests/turns tests/ui tests/transports/sockets/test_websocket_wire.py \
-	$(addprefix tests/test_,doc_blocks.py docs_site.py migrating.py) \
-	$(addprefix tests/transports/telephone/test_,exotel.py plivo.py signalwire.py telnyx.py \
-	tokens.py twilio_wire.py vonage.py wires.py)
+VIRTUAL := tests/audio tests/bench tests/cluster tests/handlers tests/models tests/testing \
+	tests/transports/sip tests/transports/webrtc tests/turns tests/ui \
+	tests/transports/sockets/test_websocket_wire.py \
+	$(addprefix tests/transports/test_,addresses.py opus.py origin.py rtp.py) \
+	$(addprefix tests/test_,admission.py clock.py context.py deploy_files.py doc_blocks.py docs_site.py \
+	ear.py health.py imports.py messages.py metrics.py migrating.py prometheus.py tracing.py \
+	turn_servers.py) \
+	$(addprefix tests/transports/telephone/test_,exotel.py plivo.py returning.py signalwire.py \
+	telnyx.py tokens.py twilio_wire.py vonage.py wires.py)
 # They wait for what a page shows, however long that takes, and start a server for each file.
 PAGES := tests/e2e/test_cookbook.py tests/e2e/test_gradio.py
 

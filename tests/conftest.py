@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import functools
+import gc
 import importlib.util
 import os
 import sys
@@ -15,6 +17,9 @@ import pytest
 from blockbuster import blockbuster_ctx
 from numpy.typing import NDArray
 
+# Tests mount streams on a running loop; an app does that before, and what is imported then looks
+# for a library in folders.
+import fastrtc.transports.opus  # noqa: F401
 from fastrtc.testing import load_speech
 
 Sound = tuple[int, NDArray[np.int16]]
@@ -51,6 +56,18 @@ def _unblocked_loop() -> Iterator[None]:
             if name.startswith(("os.", "io.")):
                 function.can_block_in("fastrtc/models/weights.py", "find")
         yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _all_closed() -> Iterator[None]:
+    """What a file leaves open fails in that file, not wherever it happens to be collected."""
+    yield
+    # FastAPI remembers the routes of apps, and with them all that they use.
+    for module in [it for name, it in sys.modules.items() if name.startswith("fastapi.")]:
+        for value in vars(module).values():
+            if isinstance(value, functools._lru_cache_wrapper):
+                value.cache_clear()
+    gc.collect()
 
 
 def human_speech(name: str) -> Path:

@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 import fractions
 import json
+import random
+import socket
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable
@@ -176,6 +178,18 @@ async def eventually(condition: Callable[[], bool], seconds: float = 5.0) -> Non
         if time.monotonic() > deadline:
             raise TimeoutError("it never came true")
         await asyncio.sleep(0.02)
+
+
+def free_ports(count: int) -> tuple[int, int]:
+    """The first and the last of so many UDP ports in a row that nobody has at this moment."""
+    while True:
+        # Below those that systems give out.
+        first = random.randrange(10_000, 30_000)
+        with contextlib.ExitStack() as stack, contextlib.suppress(OSError):
+            for port in range(first, first + count):
+                one = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+                one.bind(("", port))
+            return first, first + count - 1
 
 
 @contextlib.asynccontextmanager

@@ -79,6 +79,8 @@ class Office:
 
     def reset(self) -> None:
         self.verbs = CONNECT
+        self.verbs_again = ""
+        """What the webhook answers when its address has a query."""
         self.status = 200
         self.kind = "application/xml"
         self.accept = True
@@ -99,7 +101,8 @@ class Office:
             body = (await request.body()).decode()
             self.forms.append(dict(parse_qsl(body, keep_blank_values=True)))
             self.headers.append(request.headers)
-            verbs = self.verbs.format(url=self.socket_url, status=f"{self.url}/status")
+            asked = self.verbs_again if request.url.query else self.verbs
+            verbs = asked.format(url=self.socket_url, status=f"{self.url}/status")
             content = f"<Response>{verbs}</Response>"
             return Response(content, self.status, media_type=self.kind)
 
@@ -402,6 +405,35 @@ async def test_a_call_can_be_rejected(office: Office, reason: str, status: str) 
         call = await carrier.dial()
     assert call.status == status
     assert office.lines == []
+
+
+@calling
+async def test_a_redirect_asks_the_next_webhook_and_is_the_last_verb(office: Office) -> None:
+    office.verbs = '<Redirect method="POST">/voice?b=1&amp;a=2</Redirect><Say>Never</Say>'
+    office.verbs_again = "<Say>Bye</Say><Hangup/>"
+    async with office.carrier(TOKEN) as carrier:
+        call = await carrier.dial()
+    assert call.said == ["Bye"]
+    assert (office.forms[0]["CallStatus"], office.forms[1]["CallStatus"]) == (
+        "ringing",
+        "in-progress",
+    )
+    signature = sign(TOKEN, f"{office.url}/voice?b=1&a=2", office.forms[1])
+    assert office.headers[1]["x-twilio-signature"] == signature
+
+
+@calling
+async def test_each_stream_of_a_call_has_an_id_of_its_own(office: Office) -> None:
+    async def hang_up(line: Line) -> None:
+        await line.socket.close()
+
+    office.talk = hang_up
+    office.verbs = CONNECT + CONNECT
+    async with office.carrier() as carrier:
+        call = await carrier.dial()
+        await call.wait_ended()
+    assert [line.stream for line in office.lines] == [stream.sid for stream in call.streams]
+    assert len({stream.sid for stream in call.streams}) == 2
 
 
 @calling

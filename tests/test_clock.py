@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from fastrtc.clock import CATCH_UP, TICK, FrameClock
+from fastrtc.clock import CATCH_UP, TICK, WATCHED, FrameClock
 from fastrtc.testing.loop import VirtualLoop
 from fastrtc.threads import Workers
 
@@ -157,6 +157,21 @@ def test_after_a_long_stall_there_are_50_ticks_a_second_again(
     assert len(listener.times) - before == 50
 
 
+def test_a_clock_says_how_late_its_last_tick_was_and_the_next_one_is(
+    loop: Loop, clock: FrameClock
+) -> None:
+    listener = Listener(loop, clock)
+    loop.run(0.1 + HALF)
+    assert clock.lateness == pytest.approx(0)
+    assert clock.overdue == 0
+    loop.now += 0.5
+    assert clock.overdue == pytest.approx(0.5 - HALF)
+    loop.run(HALF / 2)
+    assert clock.lateness == pytest.approx(0.5 - HALF)
+    listener.stop()
+    assert (clock.lateness, clock.overdue) == (0, 0)
+
+
 # Listeners
 
 
@@ -292,3 +307,62 @@ def test_a_loop_that_is_over_is_not_kept() -> None:
     del loop, listener
     gc.collect()
     assert gone() is None
+
+
+# Whether the loop keeps up
+
+
+def strain(loop: Loop, clock: FrameClock, seconds: float, ticks: int) -> None:
+    """Somebody needs so long at every tick."""
+    busy = clock.add(lambda: stall(loop, seconds))
+    loop.run(ticks * max(TICK, seconds))
+    busy()
+
+
+def test_a_loop_that_is_late_all_the_time_is_overloaded(loop: Loop, clock: FrameClock) -> None:
+    Listener(loop, clock)
+    strain(loop, clock, 3 * TICK, WATCHED)
+    assert clock.overloaded
+
+
+def test_a_loop_that_keeps_up_is_not_overloaded(loop: Loop, clock: FrameClock) -> None:
+    Listener(loop, clock)
+    strain(loop, clock, 0.8 * TICK, 2 * WATCHED)
+    assert not clock.overloaded
+
+
+def test_a_single_stall_is_no_overload(loop: Loop, clock: FrameClock) -> None:
+    Listener(loop, clock)
+    loop.run(1)
+    stall(loop, 10)
+    loop.run(1)
+    assert not clock.overloaded
+
+
+def test_an_overload_is_over_when_the_loop_keeps_up_again(loop: Loop, clock: FrameClock) -> None:
+    Listener(loop, clock)
+    strain(loop, clock, 3 * TICK, WATCHED)
+    loop.run(5.1)
+    assert not clock.overloaded
+
+
+def test_who_has_gone_leaves_no_overload_behind(loop: Loop, clock: FrameClock) -> None:
+    listener = Listener(loop, clock)
+    strain(loop, clock, 3 * TICK, WATCHED)
+    listener.stop()
+    Listener(loop, clock)
+    assert not clock.overloaded
+
+
+def test_stalls_are_said_once_in_ten_seconds(
+    loop: Loop, clock: FrameClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    Listener(loop, clock)
+    for _ in range(5):
+        stall(loop, 1)
+        loop.run(0.5)
+    assert len([r for r in caplog.records if "stalled" in r.message]) == 1
+    loop.run(5)
+    stall(loop, 1)
+    loop.run(0.5)
+    assert len([r for r in caplog.records if "stalled" in r.message]) == 2

@@ -14,6 +14,8 @@ SOURCE = Path(__file__).parents[1] / "src" / "fastrtc"
 
 # A room may import the rooms that stand before it, and its own; nothing else.
 ROOMS = [
+    "metrics",
+    "tracing",
     "audio",
     "turns",
     "threads",
@@ -30,15 +32,21 @@ ROOMS = [
     "outputs",
     "session",
     "admission",
+    "elsewhere",
     "transports",
+    "telephones",
     "stream",
     "routes",
     "ui",
+    "prometheus",
     "server",
     "demo",
     "utils",
     "testing",
+    "loading",
+    "bench",
     "models_command",
+    "cluster",
     "cli",
 ]
 PURE = {"audio", "turns"}
@@ -86,8 +94,14 @@ def test_imports_point_one_way(path: Path) -> None:
     room = room_of(path)
     if room == "__init__":
         return
-    # `Stream.mount`, `run` and `ui` make what serves a stream: arrows back, taken when called.
-    back = {("stream", "routes"), ("stream", "server"), ("stream", "ui")}
+    # `Stream.mount`, `run` and `ui` make what serves a stream, and a model with `where="cluster"`
+    # asks the tier of one: arrows back, taken when called.
+    back = {
+        ("stream", "routes"),
+        ("stream", "server"),
+        ("stream", "ui"),
+        ("models", "cluster"),
+    }
     for name in imported(path, lazy=True):
         if not name.startswith("fastrtc."):
             continue
@@ -118,7 +132,7 @@ def test_no_file_is_longer_than_600_lines() -> None:
 
 @pytest.mark.pitfall(36)
 def test_importing_the_package_loads_no_web_framework_no_codec_and_no_model() -> None:
-    heavy = {"fastapi", "av", "aiortc", "onnxruntime", "gradio", "uvicorn", "soxr", "numpy"}
+    heavy = {"fastapi", "av", "aiortc", "onnxruntime", "gradio", "uvicorn", "soxr", "numpy", "ray"}
     code = f"import sys, fastrtc; print(sorted({heavy!r} & set(sys.modules)))"
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
 
@@ -145,3 +159,29 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
 
     with pytest.raises(AttributeError, match="nonsense"):
         _ = fastrtc.nonsense
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["run", "--help"], ["serve", "--help"]], ids=["import", "run", "serve"]
+)
+def test_what_is_no_cluster_loads_nothing_of_one(arguments: list[str]) -> None:
+    code = (
+        "import sys, contextlib, fastrtc\n"
+        f"arguments = {arguments!r}\n"
+        "if arguments:\n"
+        "    from fastrtc.cli import main\n"
+        "    with contextlib.suppress(SystemExit), contextlib.redirect_stdout(None):\n"
+        "        main(arguments)\n"
+        "print(sorted({'ray', 'aiohttp'} & set(sys.modules)))"
+    )
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
+
+
+def test_asking_for_a_model_of_a_cluster_loads_neither_ray_nor_the_model() -> None:
+    code = (
+        "import sys; from fastrtc import SmartTurn, get_stt_model, get_tts_model;"
+        "SmartTurn(where='cluster'); get_stt_model(where='cluster');"
+        "get_tts_model(where='cluster');"
+        "print(sorted({'ray', 'onnxruntime', 'kokoro_onnx'} & set(sys.modules)))"
+    )
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"

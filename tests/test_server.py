@@ -18,7 +18,7 @@ import pytest
 from fastapi import Depends, FastAPI, HTTPException
 
 from fastrtc import AdditionalOutputs, ReplyOnPause, Stream, StreamHandler
-from fastrtc.cli import load_stream
+from fastrtc.loading import load_stream
 from fastrtc.server import add_page, check_port
 from tests.peers import Caller, make_stream, serving
 
@@ -42,6 +42,23 @@ def test_a_module_that_ends_with_run_can_be_served_by_the_command(tmp_path: Path
     path = tmp_path / "voice_app.py"
     path.write_text(APP)
     assert isinstance(load_stream(f"{path}:stream"), Stream)
+    assert isinstance(load_stream(str(path)), Stream)
+
+
+def test_a_file_is_read_once_however_it_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "read_once.py").write_text(APP)
+    monkeypatch.chdir(tmp_path)
+    assert load_stream("read_once.py") is load_stream(str(tmp_path / "read_once.py"))
+
+
+def test_a_file_that_could_not_be_read_is_read_anew(tmp_path: Path) -> None:
+    path = tmp_path / "mended.py"
+    path.write_text("raise RuntimeError('a mistake')")
+    with pytest.raises(RuntimeError, match="a mistake"):
+        load_stream(str(path))
+    path.write_text(f"# mended\n{APP}")
     assert isinstance(load_stream(str(path)), Stream)
 
 

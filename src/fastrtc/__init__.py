@@ -28,6 +28,7 @@ _HOMES: Final[dict[str, str]] = {
     "ModelBusy": "fastrtc.models.inference",
     "ModelOptions": "fastrtc.models.vad.silero",
     "MoonshineSTT": "fastrtc.models.stt.recogniser",
+    "OpusOptions": "fastrtc.transports.opus",
     "PauseDetectionModel": "fastrtc.models.vad.silero",
     "PhoneCall": "fastrtc.context",
     "ReplyOnPause": "fastrtc.handlers.reply_on_pause",
@@ -127,6 +128,7 @@ if TYPE_CHECKING:
     from fastrtc.models.vad.silero import get_silero_model as get_silero_model
     from fastrtc.stream import Stream as Stream
     from fastrtc.stream import UIArgs as UIArgs
+    from fastrtc.transports.opus import OpusOptions as OpusOptions
     from fastrtc.transports.sip.account import SipAccount as SipAccount
     from fastrtc.transports.telephone.outbound import CallError as CallError
     from fastrtc.transports.telephone.provider import TelephoneOptions as TelephoneOptions

@@ -55,6 +55,9 @@ class Context:
         websocket_id: the same, under the name that socket handlers know.
         state: a place for the user's own per-call data.
         phone: the facts of a telephone call; None for other callers.
+        reconnected: whether the caller was in a call of this id before (on a telephone, of this
+            ``phone.call_id``), and lost it: to a network, or to a server that is gone. What the
+            handler knew of that call is gone, too.
         identity: what the stream's ``authorize`` function returned, if it was not just True.
         heard_before: what the caller has heard of the reply before the present one.
     """
@@ -63,6 +66,7 @@ class Context:
     websocket_id: str = ""
     state: dict[str, Any] = field(default_factory=dict)
     phone: PhoneCall | None = field(default=None, repr=False)
+    reconnected: bool = field(default=False, repr=False)
     identity: Any = field(default=None, repr=False)
     heard_before: Heard = field(default_factory=Heard, repr=False)
     notices: Notices | None = field(default=None, repr=False, compare=False)

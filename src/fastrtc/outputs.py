@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import AsyncIterator
 from typing import Final
 
+from fastrtc import metrics
 from fastrtc.handlers.values import AdditionalOutputs
 
 logger = logging.getLogger(__name__)
@@ -70,6 +71,7 @@ class OutputsReader:
         """Take outputs in, and let the oldest go where too many wait; None ends the reading."""
         if self._queue.qsize() >= OUTPUTS_KEPT:
             self._queue.get_nowait()
+            metrics.dropped.add("output")
             if not self._dropped:
                 logger.warning("Outputs are read too slowly: the oldest are dropped")
             self._dropped = True

@@ -31,6 +31,7 @@ class Offer(BaseModel):
     candidate: dict[str, Any] | None = None
     restart: bool = False
     watch: bool = False
+    reconnected: Any = False
 
 
 def make_router(
@@ -43,6 +44,7 @@ def make_router(
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Any) -> AsyncIterator[None]:
+        stream._door.open()
         if stream.telephone is not False:
             stream.phones.warn()
         yield

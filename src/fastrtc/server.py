@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import importlib.util
 import json
 import logging
+import signal
 import socket
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
+from types import FrameType
 from typing import Any, Final
 
 from fastapi import APIRouter, FastAPI, HTTPException, Response
-from fastapi.responses import StreamingResponse
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import JSONResponse, StreamingResponse
 
+from fastrtc.clock import FrameClock
 from fastrtc.stream import Stream
+from fastrtc.threads import call_soon, keep
 from fastrtc.transports.sockets.line import LARGEST_MESSAGE
 
 WEB: Final = Path(__file__).parent / "web"
@@ -27,6 +34,8 @@ FILES: Final = {
     place.name: place.read_bytes() for place in sorted(WEB.iterdir()) if place.suffix in TYPES
 }
 """The page: few files, read once, so that a request touches no disk."""
+STALLED: Final = 5.0
+"""Seconds without a tick of the clock, after which a process is no longer healthy."""
 LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 
 logger = logging.getLogger(__name__)
@@ -37,6 +46,7 @@ def make_app(stream: Stream) -> FastAPI:
     app = FastAPI(title=stream.ui_args.get("title", "FastRTC"))
     stream.mount(app)
     add_page(app, stream)
+    add_health(app, stream)
     return app
 
 
@@ -85,6 +95,65 @@ def add_page(
     app.include_router(router)
 
 
+def add_health(
+    app: FastAPI,
+    stream: Stream,
+    path: str = "",
+    dependencies: Sequence[Any] | None = None,
+) -> None:
+    """Let an orchestrator ask how a server is, below a path.
+
+    - ``{path}/healthz``: 200 while the event loop turns and the frame clock ticks, otherwise 503.
+    - ``{path}/readyz``: 200 while calls are taken, otherwise 503 with the reason.
+    - ``{path}/metrics``: the figures of the process for Prometheus, if the extra ``metrics`` is
+      installed; on a cluster those of all replicas.
+
+    ``dependencies``: FastAPI dependencies of these routes, such as authentication.
+    """
+    path = path.rstrip("/")
+    router = APIRouter(dependencies=list(dependencies or ()), include_in_schema=False)
+    headers = {"Cache-Control": "no-store"}
+
+    @router.get(f"{path}/healthz")
+    async def healthz() -> Response:
+        clock = FrameClock.of(asyncio.get_running_loop())
+        ticks = clock.overdue < STALLED
+        facts = {
+            "status": "ok" if ticks else "stalled",
+            "live": len(stream.connections),
+            "lateness": round(max(clock.lateness, clock.overdue), 4),
+        }
+        return JSONResponse(facts, 200 if ticks else 503, headers)
+
+    @router.get(f"{path}/readyz")
+    async def readyz() -> Response:
+        refusal = await stream.find_refusal()
+        if refusal is None:
+            return JSONResponse({"status": "ready"}, 200, headers)
+        return JSONResponse({"status": refusal.why, **refusal.facts}, 503, headers)
+
+    if importlib.util.find_spec("prometheus_client") is not None:
+
+        @router.get(f"{path}/metrics")
+        async def metrics() -> Response:
+            if stream.elsewhere is None:
+                # It loads a package and reads files.
+                page = await run_in_threadpool(_figures)
+            else:
+                page = await stream.elsewhere.figures()
+            from fastrtc import prometheus
+
+            return Response(page, 200, headers, prometheus.CONTENT_TYPE)
+
+    app.include_router(router)
+
+
+def _figures() -> bytes:
+    from fastrtc import prometheus
+
+    return prometheus.page()
+
+
 async def _events(stream: Stream, webrtc_id: str) -> AsyncIterator[str]:
     """The outputs of a call as server-sent events, until it ends."""
     with contextlib.suppress(ValueError):  # the call has ended before we began
@@ -100,22 +169,49 @@ def _as_json(value: Any) -> str:
         return json.dumps(str(value))
 
 
-def serve(stream: Stream, host: str, port: int, **options: Any) -> None:
-    """Serve a stream until the process is stopped."""
+def serve(
+    stream: Stream,
+    host: str,
+    port: int,
+    *,
+    grace: float = 30.0,
+    app: FastAPI | None = None,
+    **options: Any,
+) -> None:
+    """Serve a stream until the process is stopped; see `Stream.run`.
+
+    ``app``: one of your own that the stream is mounted on, in the place of the built-in page.
+    """
     import uvicorn
 
     class Server(uvicorn.Server):
         """Says where it is once it is there, and ends the calls before it goes."""
 
+        loop: asyncio.AbstractEventLoop
+        patience = 0.0
+        """Seconds that the calls have to end."""
+
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            self.loop = asyncio.get_running_loop()
             await super().startup(sockets)
             if self.started:
                 print(f"\n  Open {scheme}://{shown}:{port} and talk.\n", flush=True)
 
+        def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+            if self.should_exit and self.started:
+                call_soon(self.loop, self._hurry)
+            elif sig == signal.SIGTERM:
+                self.patience = grace
+            super().handle_exit(sig, frame)
+
+        def _hurry(self) -> None:
+            keep(self.loop.create_task(stream.close()))
+
         async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-            # Before uvicorn waits for the pages that read the outputs of their calls.
+            # Before uvicorn stops to listen, so that who calls is told why not, and before it
+            # waits for the pages that read the outputs of their calls.
             try:
-                await stream.close()
+                await stream.close(self.patience)
             finally:
                 await super().shutdown(sockets)
 
@@ -126,12 +222,33 @@ def serve(stream: Stream, host: str, port: int, **options: Any) -> None:
     if not logging.getLogger().handlers:
         logging.basicConfig(level=logging.INFO, format="%(levelname)s:  %(name)s: %(message)s")
         logging.getLogger("aioice").setLevel(logging.WARNING)
+    warn_of_few_ports(stream)
     scheme = "https" if "ssl_certfile" in options else "http"
-    shown = "localhost" if host in (*LOOPBACK, "0.0.0.0", "::") else host
+    shown = name_of(host)
     options.setdefault("log_level", "warning")
     # uvicorn itself would take 16 MB into memory, of which we then read nothing.
     options.setdefault("ws_max_size", 2 * LARGEST_MESSAGE)
-    Server(uvicorn.Config(make_app(stream), host=host, port=port, **options)).run()
+    served = make_app(stream) if app is None else app
+    # uvicorn ends well, and then raises what a signal asks for.
+    with contextlib.suppress(KeyboardInterrupt):
+        Server(uvicorn.Config(served, host=host, port=port, **options)).run()
+
+
+def warn_of_few_ports(stream: Stream) -> None:
+    """Say so in the log if there may be more calls than ports for them."""
+    ports, limit = stream.media_place.ports, stream.concurrency_limit
+    if ports is not None and limit is not None and ports[1] - ports[0] + 1 < limit:
+        logger.warning(
+            "There may be %d calls at once, and there are %d UDP ports: whoever finds none free is "
+            "refused",
+            limit,
+            ports[1] - ports[0] + 1,
+        )
+
+
+def name_of(host: str) -> str:
+    """What a browser on this machine calls the address that a server listens at."""
+    return "localhost" if host in (*LOOPBACK, "0.0.0.0", "::") else host
 
 
 def check_port(host: str, port: int) -> None:

@@ -12,6 +12,7 @@ from typing import Any, Final, Protocol
 
 import numpy as np
 
+from fastrtc import metrics
 from fastrtc.audio.convert import Pcm, with_channels
 from fastrtc.audio.playout import FRAMES_PER_SECOND, Mark, Playout
 from fastrtc.audio.resample import StreamResampler
@@ -25,12 +26,15 @@ from fastrtc.messages import create_message
 from fastrtc.outputs import Outputs
 from fastrtc.runtime import Runtime
 from fastrtc.threads import call_soon, keep
+from fastrtc.tracing import Span
 
 logger = logging.getLogger(__name__)
 
 UNHEARD_TICKS: Final = 10
 """Ticks (0.2 s) without a sound from the transport after which time passes as silence: a client
 whose packets stop, by DTX or by a cut, must still come to the end of its turn."""
+MODELS: Final = ("endpointing", "voice detection")
+"""What models do, among all in which there may be an error."""
 
 
 class Line(Protocol):
@@ -78,9 +82,11 @@ class Session:
         runtime: Runtime,
         *,
         mode: str = "send-receive",
+        transport: str = "webrtc",
         phone_mode: bool = False,
         phone: PhoneCall | None = None,
         identity: Any = None,
+        reconnected: bool = False,
         watched: bool = False,
         time_limit: float | None = None,
         on_dtmf: Callable[[str], Any] | None = None,
@@ -90,6 +96,7 @@ class Session:
         self.id = session_id
         self.handler = handler
         self.mode = mode
+        self.transport = transport
         self.phone_mode = phone_mode
         self.watched = watched
         self.time_limit = time_limit
@@ -97,7 +104,14 @@ class Session:
         self.workers = runtime.workers
         self.vad = runtime.vad
         self.endpoint = runtime.endpoint
-        self.context = Context(session_id, session_id, phone=phone, identity=identity, notices=self)
+        self.context = Context(
+            session_id,
+            session_id,
+            phone=phone,
+            reconnected=reconnected,
+            identity=identity,
+            notices=self,
+        )
         self.channels = 2 if handler.expected_layout == "stereo" else 1
         self.playout = Playout(handler.output_sample_rate, self.channels)
         self.outputs = Outputs()
@@ -105,6 +119,15 @@ class Session:
         self.closed = asyncio.Event()
         self._context = contextvars.copy_context()
         self._context.run(current_context.set, self.context)
+        self.span = Span(
+            "fastrtc.call",
+            call_id=session_id,
+            transport=transport,
+            reconnected=reconnected or None,
+        )
+        self._context.run(self.span.enter)
+        self.ended_by = ""
+        """Why our side has ended the call; empty while it goes on, and when the line is gone."""
         self._on_ended = on_ended
         self._input: StreamResampler | None = None
         self._unheard = 0
@@ -180,6 +203,7 @@ class Session:
         for task in list(self._tasks):
             task.cancel()
         self.outputs.close()
+        self.span.end()
         self.closed.set()
         self._quietly(lambda: self._on_ended(self))
 
@@ -248,6 +272,7 @@ class Session:
             text = error.message
         else:
             logger.error("Call %s: an error in %s", self.id, doing, exc_info=error)
+            metrics.errors.add("model" if doing in MODELS else "handler")
             text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
         self._send_message(create_message("error", text))
 
@@ -285,12 +310,17 @@ class Session:
         if not self._ending:
             self._send_message(create_message("end_stream", reason))
             self._send_message(create_message("update_connection", "closed"))
-            self.hang_up()
+            self.hang_up(reason or "the server")
 
-    def hang_up(self) -> None:
-        """Close the call from code that cannot wait."""
+    def hang_up(self, reason: str = "") -> None:
+        """Close the call from code that cannot wait.
+
+        ``reason``: why, if it is not the line that is gone.
+        """
         if not self._ending:
             self._ending = True
+            self.ended_by = reason
+            self.span.note(ended_by=reason or "the line")
             # None of the call's own tasks, and not of who asked: either may be cancelled.
             keep(self.loop.create_task(self._close()))
 
@@ -347,6 +377,7 @@ class Session:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.error("A task of call %s failed", self.id, exc_info=error)
+            metrics.errors.add("internal")
 
     def _quietly(self, closer: Callable[[], object]) -> None:
         try:

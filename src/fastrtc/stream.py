@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import secrets
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypedDict
 
+from fastrtc import metrics
 from fastrtc.admission import Authorize, Door, Refused, identify, read_limit
+from fastrtc.clock import overloaded
 from fastrtc.configuration import Configuration, resolve_configuration
 from fastrtc.context import PhoneCall
 from fastrtc.handlers.base import AsyncStreamHandler, StreamHandler
@@ -17,16 +17,22 @@ from fastrtc.handlers.reading import fresh_copy, read_handler
 from fastrtc.handlers.values import AdditionalOutputs
 from fastrtc.runtime import Runtime, shared_runtime
 from fastrtc.session import Session
+from fastrtc.telephones import Telephones
+from fastrtc.tracing import continued
 from fastrtc.transports.telephone.provider import TelephoneOptions
+from fastrtc.transports.telephone.returning import Returns
+from fastrtc.transports.webrtc.engines import EngineChoice, check_engine, open_engine
+from fastrtc.transports.webrtc.place import MediaPlace, read_place
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
-    from starlette.requests import HTTPConnection, Request
-    from starlette.responses import Response
+    from starlette.requests import HTTPConnection
     from starlette.websockets import WebSocket
 
+    from fastrtc.elsewhere import Elsewhere
     from fastrtc.routes import Offer
-    from fastrtc.transports.sip.account import SipAccount
+    from fastrtc.transports.opus import OpusOptions
+    from fastrtc.transports.ports import PortRange
     from fastrtc.transports.sip.listener import SipListener
     from fastrtc.transports.telephone.exchange import Exchange
     from fastrtc.transports.webrtc.signalling import Signalling
@@ -51,7 +57,7 @@ class UIArgs(TypedDict, total=False):
     variant: Literal["wave", "textbox"]
 
 
-class Stream:
+class Stream(Telephones):
     """A voice line. Give it a handler, then `mount` it on an app, or `run` it."""
 
     being_read: ClassVar[bool] = False
@@ -79,6 +85,8 @@ class Stream:
         allowed_origins: Sequence[str] | None = None,
         telephone: TelephoneOptions | Literal[False] | None = None,
         on_dtmf: Callable[[str], Any] | None = None,
+        engine: EngineChoice = "auto",
+        opus: OpusOptions | None = None,
     ) -> None:
         """Set up a stream. It opens nothing.
 
@@ -89,7 +97,8 @@ class Stream:
             mode: who speaks, seen from the client.
             modality: ``"audio"``.
             concurrency_limit: how many calls there may be at once, over all transports; None
-                for no limit, ``"default"`` for 20 per core that media may use.
+                for no limit, ``"default"`` for 40, as media use one core. Whatever it is,
+                nobody comes in while the process is late with the calls that it has.
             time_limit: seconds after which a call ends.
             allow_extra_tracks: accepted for old code; further tracks are declined in the answer.
             rtp_params: accepted for old code.
@@ -111,6 +120,9 @@ class Stream:
             telephone: how telephone calls are taken; False for none, and no routes for them.
             on_dtmf: called with each digit that a caller presses on a telephone, in the context of
                 the call; the handler's own ``on_dtmf`` is called besides.
+            engine: what speaks WebRTC: ``"auto"`` for the best there is, which is ``"aiortc"``,
+                or an `Engine` of your own.
+            opus: how sound to WebRTC clients is encoded.
 
         Raises:
             ValueError, TypeError: an argument is none that can be served.
@@ -150,14 +162,38 @@ class Stream:
         self.authorize = authorize
         self.allowed_origins = allowed_origins
         self.telephone = telephone
+        self.returns = Returns()
+        """How telephone calls come back whose media socket broke; a cluster sets it up."""
         self.on_dtmf = on_dtmf
+        self.engine = check_engine(engine)
+        if opus is not None:
+            # Imported here, as whoever gives options has done.
+            from fastrtc.transports.opus import OpusOptions
+
+            if not isinstance(opus, OpusOptions):
+                raise TypeError(f"expected opus to be OpusOptions, got {type(opus).__name__}")
+        self.opus = opus
+        self._place: MediaPlace | None = None
         self._mounted = ""
         self._phones: Exchange | None = None
         self._listeners: list[SipListener] = []
-        self._door = Door(read_limit(concurrency_limit))
+        self._door = Door(read_limit(concurrency_limit), overloaded)
+        self.has_limit = concurrency_limit not in ("default", None)
+        """Whether the user has said how many calls there may be."""
         self._signalling: Signalling | None = None
         self._ui: Any = None
         self._asking: asyncio.Future[dict[str, Any] | None] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What another process gets: all that the user gave, and nothing of the calls here."""
+        own: dict[str, Any] = {
+            "_phones": None,
+            "_signalling": None,
+            "_ui": None,
+            "_asking": None,
+            "_listeners": [],
+        }
+        return {**self.__dict__, **own, "_door": Door(self._door.limit, overloaded)}
 
     # Calls.
 
@@ -175,9 +211,11 @@ class Stream:
         self,
         session_id: str,
         *,
+        transport: str = "webrtc",
         phone_mode: bool = False,
         phone: PhoneCall | None = None,
         identity: Any = None,
+        reconnected: bool = False,
         watched: bool = False,
         runtime: Runtime | None = None,
     ) -> Session:
@@ -187,15 +225,19 @@ class Stream:
 
         Args:
             session_id: its id.
+            transport: ``"webrtc"`` or ``"websocket"``; of a telephone call ``phone`` says it.
             phone_mode: whether the caller is on a telephone.
             phone: the facts of a telephone call.
             identity: who calls, as `authorize` has it.
+            reconnected: whether the caller lost a call of this id and comes back.
             watched: whether the client wants to see how turns are taken.
             runtime: in the place of the services that calls of this process share.
 
         Raises:
-            Refused: the id is live, or all slots are taken.
+            Refused: the id is live, all slots are taken, or the stream is closing.
         """
+        if phone is not None:
+            transport = "sip" if phone.provider == "sip" else "telephone"
         self._door.check(session_id)
         handler = fresh_copy(self.handler)
         handler.takes_text = self.takes_text
@@ -204,21 +246,62 @@ class Stream:
             handler,
             runtime or shared_runtime(),
             mode=self.mode,
+            transport=transport,
             phone_mode=phone_mode or phone is not None,
             phone=phone,
             identity=identity,
+            reconnected=reconnected,
             watched=watched,
             time_limit=self.time_limit,
             on_dtmf=self.on_dtmf,
             on_ended=self._ended,
         )
         self._door.enter(session)
+        if self.elsewhere is not None:
+            session.span.note(replica=self.elsewhere.replica)
+        metrics.sessions.add(transport)
+        metrics.live_sessions.add(transport)
         if self.verbose:
             logger.info("Call %s begins (%d live)", session_id, len(self._door.sessions))
         return session
 
-    async def close(self) -> None:
-        """End all calls, and answer SIP no more."""
+    async def _let_in(
+        self, session_id: str, *, identity: Any, reconnected: bool, **options: Any
+    ) -> Session:
+        """See `admit`: here a call that the caller has lost gives way, if it is still live, and
+        the other replicas are asked for a place.
+        """
+        if not reconnected:
+            self._door.check(session_id)
+            await self._reserve(session_id)
+            return self.admit(session_id, identity=identity, **options)
+        async with self._door.returning(session_id, identity):
+            await self._reserve(session_id)
+            return self.admit(session_id, identity=identity, reconnected=True, **options)
+
+    async def _reserve(self, session_id: str) -> None:
+        if self._door.elsewhere is not None:
+            await self._door.elsewhere.reserve(session_id)
+
+    @property
+    def refusal(self) -> Refused | None:
+        """Why nobody may come in now; None while calls are taken."""
+        return self._door.refusal
+
+    async def find_refusal(self) -> Refused | None:
+        """See `Door.find_refusal`."""
+        return await self._door.find_refusal()
+
+    async def close(self, grace: float = 0.0) -> None:
+        """Take no more calls, end those that are live, and answer SIP no more.
+
+        Who calls from now on is refused with ``shutting_down``, until a server of this stream
+        starts again.
+
+        Args:
+            grace: seconds for which live calls may go on.
+        """
+        await self._door.close(grace)
         listeners, self._listeners = self._listeners, []
         for listener in listeners:
             await listener.close()
@@ -229,8 +312,18 @@ class Stream:
 
     def _ended(self, session: Session) -> None:
         self._door.leave(session)
+        metrics.live_sessions.add(session.transport, -1)
         if self.verbose:
             logger.info("Call %s ended (%d live)", session.id, len(self._door.sessions))
+
+    def share(self, elsewhere: Elsewhere) -> None:
+        """Be one of several replicas, which count their calls together, and find each other's."""
+        self._door.elsewhere = elsewhere
+
+    @property
+    def elsewhere(self) -> Elsewhere | None:
+        """The other replicas; None where there are none."""
+        return self._door.elsewhere
 
     def _session(self, webrtc_id: str) -> Session:
         session = self._door.sessions.get(webrtc_id)
@@ -244,8 +337,12 @@ class Stream:
         """Give a call the values of its inputs. From any thread.
 
         Raises:
-            ValueError: no live call has this id.
+            ValueError: no live call has this id; on a cluster the log says it, where the call is
+                not of this replica.
         """
+        if self._door.elsewhere is not None and webrtc_id not in self._door.sessions:
+            self._door.elsewhere.set_input(webrtc_id, list(args))
+            return
         session = self._session(webrtc_id)
         session.loop.call_soon_threadsafe(session.handler.set_args, list(args))
 
@@ -255,7 +352,11 @@ class Stream:
         Raises:
             ValueError: no live call has this id.
         """
-        async for outputs in self._session(webrtc_id).outputs.read():
+        if self._door.elsewhere is not None and webrtc_id not in self._door.sessions:
+            read = self._door.elsewhere.outputs(webrtc_id)
+        else:
+            read = self._session(webrtc_id).outputs.read()
+        async for outputs in read:
             yield outputs
 
     async def fetch_latest_output(self, webrtc_id: str) -> AdditionalOutputs:
@@ -264,6 +365,8 @@ class Stream:
         Raises:
             ValueError: no live call has this id, or it ended without any.
         """
+        if self._door.elsewhere is not None and webrtc_id not in self._door.sessions:
+            return await self._door.elsewhere.latest(webrtc_id)
         session = self._session(webrtc_id)
         if session.outputs.latest is None:
             async for outputs in session.outputs.read():
@@ -282,12 +385,14 @@ class Stream:
         """
         fields = body if isinstance(body, dict) else body.model_dump()
         identity = None
-        if fields.get("type") == "offer":
-            try:
-                identity = await self.identify(request)
-            except Refused as refused:
-                return refused.as_reply()
-        return await self._webrtc.handle(fields, identity)
+        with continued(None if request is None else request.headers):
+            if fields.get("type") == "offer":
+                try:
+                    identity = await self.identify(request)
+                except Refused as refused:
+                    metrics.refused.add(refused.why)
+                    return refused.as_reply()
+            return await self._webrtc.handle(fields, identity)
 
     async def identify(self, connection: HTTPConnection | None) -> Any:
         """Ask the ``authorize`` function who a caller is.
@@ -301,141 +406,14 @@ class Stream:
         """Serve a call over a WebSocket, from its acceptance to its end."""
         from fastrtc.transports.sockets.offer import serve_offer
 
-        await serve_offer(
-            websocket,
-            (self.handler.input_sample_rate, self.handler.output_sample_rate),
-            origins=self.allowed_origins,
-            identify=self.identify,
-            admit=self.admit,
-        )
-
-    # Telephones.
-
-    async def handle_incoming_call(self, request: Request, provider: str = "twilio") -> Response:
-        """Answer the webhook of an incoming telephone call, with a document that connects it.
-
-        Args:
-            request: what the platform asks.
-            provider: ``"twilio"``, ``"telnyx"``, ``"plivo"``, ``"vonage"``, ``"signalwire"`` or
-                ``"exotel"``.
-
-        Raises:
-            ValueError: the handler cannot serve a telephone; the text says why.
-        """
-        self.handler._check_phone()
-        return await self.phones.answer(
-            provider, request, self._mounted, busy=lambda: self._door.full
-        )
-
-    async def telephone_handler(self, websocket: WebSocket, provider: str = "twilio") -> None:
-        """Serve the media socket of a telephone call, from its acceptance to its end.
-
-        Where the platform's secret is in the environment, the call must show a token: the
-        document of `handle_incoming_call` has one, a document of your own gets one by
-        `telephone_token`.
-
-        Raises:
-            ValueError: the handler cannot serve a telephone; the text says why.
-        """
-        self.handler._check_phone()
-        await self.phones.serve(provider, websocket, self.allowed_origins)
-
-    def telephone_token(self, provider: str = "twilio") -> str:
-        """A token for a document of your own: a ``<Parameter>`` named ``fastrtc_token``.
-
-        It lets one call of this provider in, within five minutes.
-        """
-        return self.phones.token(provider)
-
-    async def call(
-        self,
-        *,
-        to: str,
-        from_: str,
-        url: str | None = None,
-        account_sid: str = "",
-        auth_token: str = "",
-        api: str = "https://api.twilio.com",
-    ) -> str:
-        """Call a telephone over Twilio; who answers talks to the handler.
-
-        Args:
-            to: the number to call, such as ``"+15550001111"``.
-            from_: a number of the account's.
-            url: where this app is reached from outside, such as ``"https://example.com"``;
-                otherwise ``FASTRTC_URL`` in the environment.
-            account_sid: the account; otherwise ``TWILIO_ACCOUNT_SID``.
-            auth_token: its secret; otherwise ``TWILIO_AUTH_TOKEN``.
-            api: where the REST API is, for another region than the default.
-
-        Returns:
-            Twilio's id of the call, which is ``get_current_context().phone.call_id`` once it is
-            answered.
-
-        Raises:
-            ValueError: the account or the url is not known, or the handler cannot serve a
-                telephone.
-            CallError: Twilio does not take the call; the text has what it says.
-        """
-        self.handler._check_phone()
-        url = url or os.environ.get("FASTRTC_URL", "")
-        if not url:
-            raise ValueError(
-                "Twilio has to reach this app: give its address, as in "
-                'call(..., url="https://example.com"), or set FASTRTC_URL.'
+        with continued(websocket.headers):
+            await serve_offer(
+                websocket,
+                (self.handler.input_sample_rate, self.handler.output_sample_rate),
+                origins=self.allowed_origins,
+                identify=self.identify,
+                admit=self._let_in,
             )
-        from fastrtc.transports.telephone.outbound import TwilioAccount
-
-        account = TwilioAccount(shared_runtime().workers, account_sid, auth_token, api)
-        return await self.phones.call(account, to, from_, url.rstrip("/") + self._mounted)
-
-    async def answer_sip(
-        self,
-        host: str = "0.0.0.0",
-        port: int = 5060,
-        *,
-        public_host: str | None = None,
-        register: SipAccount | None = None,
-    ) -> SipListener:
-        """Answer SIP calls at a UDP port, until what is returned is closed.
-
-        ``public_host`` is our address as callers see it, where ``host`` is another; ``register``
-        an extension of a PBX to be.
-
-        Raises:
-            ValueError, OSError, ImportError: the handler cannot serve a telephone, the port cannot
-                be had, the extra ``sip`` is not installed.
-        """
-        self.handler._check_phone()
-        from fastrtc.transports.sip.listener import SipListener
-
-        runtime = shared_runtime()
-        await runtime.workers.call(lambda: self.handler._prepare(runtime.vad, runtime.endpoint))
-        listener = SipListener(host, public_host, self.identify, self.admit)
-        await listener.open(port, register)
-        self._listeners.append(listener)
-        return listener
-
-    @property
-    def phones(self) -> Exchange:
-        """What telephone calls come through.
-
-        Raises:
-            RuntimeError: the stream takes none.
-        """
-        if self.telephone is False:
-            raise RuntimeError("This stream takes no telephone calls: it has telephone=False.")
-        if self._phones is None:
-            from fastrtc.transports.telephone.exchange import Exchange
-
-            self._phones = Exchange(self.telephone or TelephoneOptions(), self._admit_phone)
-        return self._phones
-
-    async def _admit_phone(self, phone: PhoneCall, websocket: WebSocket) -> Session:
-        websocket.state.phone = phone
-        identity = await self.identify(websocket)
-        call_id = phone.stream_id or phone.call_id or secrets.token_hex(12)
-        return self.admit(call_id, phone=phone, identity=identity)
 
     # Routes.
 
@@ -460,23 +438,71 @@ class Stream:
         _ = self._webrtc
         self.handler._prepare(shared_runtime().vad, shared_runtime().endpoint)
         self._mounted = path.rstrip("/")
+        self._door.open()
         app.include_router(make_router(self, path, tags, dependencies))
 
-    def run(self, host: str = "127.0.0.1", port: int = 7860, **options: Any) -> None:
+    def run(
+        self,
+        host: str = "127.0.0.1",
+        port: int = 7860,
+        *,
+        grace: float = 30.0,
+        media_address: str | None = None,
+        media_ports: str | PortRange | None = None,
+        **options: Any,
+    ) -> None:
         """Serve the page and the routes until the process is stopped.
 
-        ``options`` go to `uvicorn.run`, such as ``ssl_certfile``: browsers give the microphone
-        only to pages on localhost or over https. While ``fastrtc run`` reads the module that the
-        stream is in, this does nothing: the command serves it.
+        While ``fastrtc run`` reads the module that the stream is in, this does nothing: the
+        command serves it.
+
+        Args:
+            host: the address to listen at.
+            port: and the port.
+            grace: seconds that live calls have to end after SIGTERM, while new ones are refused.
+                Ctrl-C, or a second signal, ends them at once.
+            media_address: the IP address at which callers reach the media; None as
+                `media_place` has it.
+            media_ports: the UDP ports for media, such as ``"50000-50199"``; the same.
+            options: ``app``, a FastAPI of your own that the stream is mounted on, to be served in
+                the place of the page; and what `uvicorn.run` takes, such as ``ssl_certfile``:
+                browsers give the microphone only to pages on localhost or over https.
 
         Raises:
             SystemExit: the port cannot be used; the text says why.
+            ValueError: the media can be reached at no such address, or at no such ports.
         """
         if Stream.being_read:
             return
         from fastrtc.server import serve
 
-        serve(self, host, port, **options)
+        if media_address is not None or media_ports is not None:
+            before = self._place or MediaPlace()
+            self.media_place = read_place(
+                before.address if media_address is None else media_address,
+                before.ports if media_ports is None else media_ports,
+            )
+        serve(self, host, port, grace=grace, **options)
+
+    @property
+    def media_place(self) -> MediaPlace:
+        """Where the media of this server is reached; may be set, for calls that begin then.
+
+        Until it is set it is what ``FASTRTC_MEDIA_ADDRESS`` and ``FASTRTC_MEDIA_PORTS`` in the
+        environment say.
+
+        Raises:
+            ValueError: they say something else than an IP address, or a range of ports.
+        """
+        if self._place is None:
+            self._place = read_place()
+        return self._place
+
+    @media_place.setter
+    def media_place(self, place: MediaPlace) -> None:
+        self._place = place
+        if self._signalling is not None:
+            self._signalling.engine = open_engine(self.engine, place)
 
     @property
     def ui(self) -> Any:
@@ -509,10 +535,12 @@ class Stream:
     def _webrtc(self) -> Signalling:
         if self._signalling is None:
             # Imported here: aiortc costs 0.2 s that `import fastrtc` should not.
-            from fastrtc.transports.webrtc.aiortc_engine import AiortcEngine
             from fastrtc.transports.webrtc.signalling import Signalling
 
-            self._signalling = Signalling(AiortcEngine(), self.admit, self._server_configuration)
+            engine = open_engine(self.engine, self.media_place)
+            self._signalling = Signalling(
+                engine, self._let_in, self._server_configuration, self.opus
+            )
         return self._signalling
 
     async def client_settings(self) -> dict[str, Any]:

@@ -148,6 +148,22 @@ class Handover(Generic[T]):
         return item
 
 
+class OwnLock:
+    """A lock that each process has for itself: what is sent to another has a free one there."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *error: object) -> None:
+        self._lock.release()
+
+    def __reduce__(self) -> tuple[type[OwnLock], tuple[()]]:
+        return OwnLock, ()
+
+
 class Bell:
     """Lets a worker sleep until the loop rings, at most a second."""
 

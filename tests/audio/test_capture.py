@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -6,15 +8,17 @@ from numpy.typing import NDArray
 
 from fastrtc.audio.capture import Capture
 
-chunk_sizes = st.lists(st.integers(0, 40), max_size=25)
-positions = st.integers(-50, 1_200)
+chunk_sizes = st.lists(st.integers(0, 40) | st.integers(0, 9_000), max_size=25)
+"""More than the smallest ring takes, and less."""
+positions = st.integers(-50, 1_200) | st.integers(0, 120_000)
 
 
 def numbered(
     sizes: list[int], channels: int = 1
 ) -> tuple[NDArray[np.int16], list[NDArray[np.int16]]]:
     """A stream whose samples are their own numbers, and its chunks."""
-    whole = np.repeat(np.arange(sum(sizes), dtype=np.int16)[None], channels, axis=0)
+    numbers = (np.arange(sum(sizes)) % 30_011).astype(np.int16)
+    whole = np.repeat(numbers[None], channels, axis=0)
     return whole, np.split(whole, np.cumsum(sizes)[:-1], axis=1) if sizes else []
 
 
@@ -24,13 +28,13 @@ def test_a_cut_is_the_slice_of_the_whole_stream(
     sizes: list[int], start: int, end: int, channels: int
 ) -> None:
     whole, chunks = numbered(sizes, channels)
-    capture = Capture(channels, longest=10_000)
+    capture = Capture(channels, longest=1_000_000)
     for chunk in chunks:
         capture.append(chunk)
     assert np.array_equal(capture.cut(start, end), whole[:, max(0, start) : max(0, end)])
 
 
-@given(chunk_sizes, st.integers(1, 200), positions, positions)
+@given(chunk_sizes, st.integers(1, 200) | st.integers(1, 60_000), positions, positions)
 @settings(deadline=None, max_examples=80)
 def test_a_cut_is_the_slice_of_what_is_kept(
     sizes: list[int], longest: int, start: int, end: int
@@ -43,17 +47,14 @@ def test_a_cut_is_the_slice_of_what_is_kept(
     assert np.array_equal(capture.cut(start, end), whole[:, kept : max(kept, end)])
 
 
-@given(chunk_sizes, st.integers(1, 200))
+@given(chunk_sizes, st.integers(1, 200) | st.integers(1, 60_000))
 @settings(deadline=None, max_examples=60)
-def test_at_least_the_longest_is_kept_and_at_most_a_chunk_more(
-    sizes: list[int], longest: int
-) -> None:
+def test_the_longest_is_kept_and_no_more(sizes: list[int], longest: int) -> None:
     capture = Capture(1, longest)
     for count, chunk in enumerate(numbered(sizes)[1], 1):
         capture.append(chunk)
-        kept = capture.end - capture.start
         assert capture.end == sum(sizes[:count])
-        assert min(longest, capture.end) <= kept < longest + max(1, *sizes)
+        assert capture.end - capture.start == min(longest, capture.end)
 
 
 @given(chunk_sizes, st.lists(positions, max_size=5))
@@ -62,27 +63,42 @@ def test_what_lies_after_a_forgotten_sample_is_still_there(
     sizes: list[int], befores: list[int]
 ) -> None:
     whole, chunks = numbered(sizes)
-    capture = Capture(1, longest=10_000)
+    capture = Capture(1, longest=1_000_000)
     for chunk in chunks:
         capture.append(chunk)
     for before in befores:
         capture.forget(before)
     least = max([0, *befores])
-    assert np.array_equal(capture.cut(least, 10_000), whole[:, least:])
+    assert np.array_equal(capture.cut(least, 1_000_000), whole[:, least:])
 
 
-def test_whole_chunks_before_a_sample_are_forgotten() -> None:
-    capture = Capture(1, longest=10_000)
-    for chunk in numbered([10, 10, 10])[1]:
-        capture.append(chunk)
+def test_what_lies_before_a_sample_is_forgotten() -> None:
+    capture = Capture(1, longest=1_000)
+    capture.append(numbered([30])[0])
     capture.forget(19)
-    assert capture.start == 10
-    capture.forget(20)
-    assert capture.start == 20
+    assert capture.start == 19
+    capture.forget(5)
+    assert capture.start == 19
+    capture.forget(100)
+    assert (capture.start, capture.end) == (30, 30)
+
+
+@given(st.lists(st.tuples(st.integers(0, 9_000), st.integers(0, 40_000)), max_size=30))
+@settings(deadline=None, max_examples=60)
+def test_a_stream_that_is_forgotten_as_it_goes_is_cut_like_any_other(
+    steps: list[tuple[int, int]],
+) -> None:
+    whole, chunks = numbered([size for size, _ in steps])
+    capture = Capture(1, longest=1_000_000)
+    for chunk, (_, behind) in zip(chunks, steps, strict=True):
+        capture.append(chunk)
+        capture.forget(capture.end - behind)
+        kept = capture.cut(0, capture.end)
+        assert np.array_equal(kept, whole[:, capture.start : capture.end])
 
 
 def test_nothing_comes_out_of_a_cut_of_what_was_forgotten() -> None:
-    capture = Capture(2, longest=10_000)
+    capture = Capture(2, longest=1_000_000)
     for chunk in numbered([10, 10], channels=2)[1]:
         capture.append(chunk)
     capture.forget(10)
@@ -95,15 +111,41 @@ def test_an_empty_capture_cuts_to_nothing_with_all_its_channels() -> None:
     assert cut.dtype == np.int16
 
 
-@pytest.mark.pitfall(9)
-def test_appending_copies_nothing() -> None:
+def test_what_is_done_to_a_frame_later_is_not_heard() -> None:
     capture = Capture(1, longest=1_000)
-    chunks = [np.zeros((1, 10), np.int16) for _ in range(20)]
-    for chunk in chunks:
-        capture.append(chunk)
-    for number, chunk in enumerate(chunks):
-        chunk[:] = number
-    assert capture.cut(0, 200).tolist() == [np.repeat(np.arange(20), 10).tolist()]
+    frame = np.ones((1, 10), np.int16)
+    capture.append(frame)
+    frame[:] = 2
+    assert capture.cut(0, 10).tolist() == [[1] * 10]
+
+
+@pytest.mark.pitfall(9)
+def test_a_long_utterance_is_seldom_copied_and_takes_no_more_than_twice_its_length() -> None:
+    frame = np.zeros((1, 960), np.int16)
+    capture = Capture(1, longest=60 * 48_000)
+    tracemalloc.start()
+    grown = 0
+    for _ in range(30 * 50):
+        before, _ = tracemalloc.get_traced_memory()
+        capture.append(frame)
+        after, _ = tracemalloc.get_traced_memory()
+        grown += after - before > 10_000
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert grown < 10
+    # The old and the new one, at the last time that it grows.
+    assert most < 4 * 30 * 48_000 * 2
+
+
+@pytest.mark.pitfall(9)
+def test_its_memory_is_given_back_after_it() -> None:
+    capture = Capture(1, longest=60 * 48_000)
+    tracemalloc.start()
+    capture.append(np.zeros((1, 30 * 48_000), np.int16))
+    capture.forget(capture.end - 4_800)
+    left, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert left < 1_000_000
 
 
 @pytest.mark.pitfall(8)

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from fastrtc.audio.echo import FLOOR, STEP_SECONDS, EchoGuard, level_dbfs
+from fastrtc.audio import echo
+from fastrtc.audio.echo import FLOOR, SETTLED, STEP_SECONDS, EchoGuard, level_dbfs
 from fastrtc.audio.resample import StreamResampler
 from fastrtc.models.vad.silero import Silero
 from fastrtc.testing import load_speech
@@ -323,3 +324,20 @@ def test_a_step_takes_under_a_tenth_of_a_millisecond() -> None:
             guard.step(level - 10, level)
         best = min(best, (time.perf_counter() - start) / len(levels))
     assert best < 100e-6
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(0, 2**32 - 1), st.integers(SETTLED, 3 * SETTLED))
+def test_a_guard_that_rests_between_replies_judges_as_one_that_does_not(
+    seed: int, pause: int
+) -> None:
+    random = np.random.default_rng(seed)
+    rested, awake = EchoGuard(), EchoGuard()
+    ours = np.concatenate([np.append(random.uniform(-30, -10, 60), [-100.0] * pause)] * 3)
+    theirs = np.maximum(np.roll(ours, 3) - 12, random.uniform(-75, -65, len(ours)))
+    found = [rested.step(heard, playing) for heard, playing in zip(theirs, ours, strict=True)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(echo, "SETTLED", 10**9)
+        expected = [awake.step(heard, playing) for heard, playing in zip(theirs, ours, strict=True)]
+    assert found == expected
+    assert any(found)

@@ -2,7 +2,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastrtc.audio.jitter import LONGEST_GAP, MISSING_AFTER, JitterBuffer
+from fastrtc.audio.jitter import (
+    CALMS_AFTER,
+    LONGEST_GAP,
+    MISSING_AFTER,
+    MOST_MISSING,
+    JitterBuffer,
+)
 
 WRAP = 1 << 16
 
@@ -151,3 +157,54 @@ def test_any_numbers_are_taken_and_few_are_held(numbers: list[int]) -> None:
 def test_a_packet_never_brings_more_than_the_longest_gap(numbers: list[int]) -> None:
     buffer: JitterBuffer[int] = JitterBuffer()
     assert all(len(buffer.add(n, n)) <= LONGEST_GAP + MISSING_AFTER for n in numbers)
+
+
+# A network that is slow, and not lossy
+
+
+def late_by(buffer: JitterBuffer[int], number: int, followers: int) -> list[int | None]:
+    """A packet comes after so many of its followers; what comes out from then on."""
+    out = [p for n in range(number + 1, number + 1 + followers) for p in buffer.add(n, n)]
+    return out + buffer.add(number, number)
+
+
+def test_a_packet_that_was_given_up_and_comes_makes_the_buffer_wait_longer() -> None:
+    buffer: JitterBuffer[int] = JitterBuffer()
+    buffer.add(0, 0)
+    assert late_by(buffer, 1, 4) == [None, 2, 3, 4, 5]
+    assert late_by(buffer, 6, 4) == [6, 7, 8, 9, 10]
+    assert buffer.lost == 1
+
+
+def test_it_waits_for_no_more_than_most_missing() -> None:
+    buffer: JitterBuffer[int] = JitterBuffer()
+    buffer.add(0, 0)
+    at = 1
+    for followers in (4, 6, 8, 10):
+        late_by(buffer, at, followers)
+        at += followers + 1
+    assert late_by(buffer, at, MOST_MISSING)[:2] == [None, at + 1]
+
+
+def test_a_packet_that_is_hopelessly_late_changes_nothing() -> None:
+    buffer: JitterBuffer[int] = JitterBuffer()
+    buffer.add(0, 0)
+    late_by(buffer, 1, 60)
+    assert late_by(buffer, 62, MISSING_AFTER)[0] is None
+
+
+def test_a_calm_network_is_waited_for_less_and_less() -> None:
+    buffer: JitterBuffer[int] = JitterBuffer()
+    buffer.add(0, 0)
+    late_by(buffer, 1, 4)
+    at = 6
+    for number in range(at, at + 3 * CALMS_AFTER):
+        buffer.add(number, number)
+    assert late_by(buffer, at + 3 * CALMS_AFTER, MISSING_AFTER)[0] is None
+
+
+def test_a_doubled_packet_says_nothing_of_the_network() -> None:
+    buffer: JitterBuffer[int] = JitterBuffer()
+    for number in (0, 1, 1, 0, 1):
+        buffer.add(number, number)
+    assert late_by(buffer, 2, MISSING_AFTER)[0] is None

@@ -48,9 +48,11 @@ class PhoneCall:
         self.from_, self.to, self.direction = from_, to, direction
         self.status = "ringing"
         self.webhook_status: int | None = None
-        """The HTTP status with which the webhook answered."""
+        """The HTTP status with which the webhook answered, when it was last asked."""
         self.executed: list[Element] = []
         """The verbs that were run, in order."""
+        self.ways_back: list[str] = []
+        """Where the documents go at their ends: the URLs of their <Redirect>s."""
         self.errors: list[str] = []
         """What Twilio would write into the log of errors, by its number."""
         self.form: dict[str, list[str]] = {}
@@ -60,7 +62,10 @@ class PhoneCall:
         """The <Stream> that was connected."""
         self._webhooks = webhooks
         self._socket_signing = socket_signing
-        self._stream = MediaStream(webhooks.account, self.sid, new_sid("MZ"), delay)
+        self._delay = delay
+        self.streams: list[MediaStream] = []
+        """All that were connected, the newest last."""
+        self._stream = self._new_stream()
         if speech is not None:
             self._stream.say(speech)
         self._hung_up = False
@@ -202,6 +207,9 @@ class PhoneCall:
             await self._execute(parse(document, url))
         await self._report("completed")
 
+    def _new_stream(self) -> MediaStream:
+        return MediaStream(self._webhooks.account, self.sid, new_sid("MZ"), self._delay)
+
     def _over(self, task: asyncio.Task[None]) -> None:
         self.ended.set()
         self._settled.set()
@@ -226,9 +234,10 @@ class PhoneCall:
         return reply.content
 
     async def _execute(self, verbs: list[Element]) -> None:
+        self.ways_back += [verb.text for verb in verbs if verb.name == "Redirect"]
         for number, verb in enumerate(verbs):
             self.executed.append(verb)
-            if verb.name == "Reject" and number == 0:
+            if verb.name == "Reject" and number == 0 and self.status == "ringing":
                 busy = verb.attributes.get("reason") == "busy"
                 self.status = "busy" if busy else "no-answer"
                 return
@@ -237,10 +246,30 @@ class PhoneCall:
                 await self._connect(verb.children[0])
             if verb.name in ("Hangup", "Reject") or self._hung_up:
                 break
+            if verb.name == "Redirect":
+                # What comes behind it is never run.
+                assert verb.attributes.get("method", "POST") == "POST", "no GET in these tests"
+                await self._go_on(verb.text)
+                return
         self.status = "completed"
+
+    async def _go_on(self, url: str) -> None:
+        """Run the document that another webhook gives to a call that has been answered."""
+        try:
+            document = await self._fetch(url, Signing.RIGHT)
+        except httpx.TransportError as error:
+            self.errors.append(f"11205: {url} cannot be reached: {error}")
+            document = None
+        if document is None:
+            self.status = "completed"
+        else:
+            await self._execute(parse(document, url))
 
     async def _connect(self, stream: Element) -> None:
         """Run a stream to its end; Twilio goes on with the next verb when the server ends it."""
+        if self.streams:
+            self._stream = self._new_stream()
+        self.streams.append(self._stream)
         self.stream_noun = stream
         url = stream.attributes["url"]
         headers = self._webhooks.headers(url, {}, self._socket_signing)

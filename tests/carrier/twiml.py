@@ -48,7 +48,9 @@ class _Rule:
 
 
 _RULES: Final = {
-    "Response": _Rule(children=("Say", "Pause", "Start", "Connect", "Reject", "Hangup")),
+    "Response": _Rule(
+        children=("Say", "Pause", "Start", "Connect", "Redirect", "Reject", "Hangup")
+    ),
     "Say": _Rule({"voice": (), "language": (), "loop": ()}, text=True),
     "Pause": _Rule({"length": ()}),
     "Start": _Rule(children=("Recording",)),
@@ -76,6 +78,7 @@ _RULES: Final = {
         children=("Parameter",),
     ),
     "Parameter": _Rule({"name": (), "value": ()}, required=("name", "value")),
+    "Redirect": _Rule({"method": ("GET", "POST")}, text=True),
     "Reject": _Rule({"reason": ("rejected", "busy")}),
     "Hangup": _Rule(),
 }
@@ -114,6 +117,10 @@ def _read(node: ElementTree.Element, base: str) -> Element:
         attributes["url"] = _stream_url(attributes["url"], base)
         _check_stream(attributes, node)
     _require(node.tag != "Say" or 0 < len(text) <= LONGEST_TEXT, "<Say> is empty or too long")
+    if node.tag == "Redirect":
+        _require(bool(text), "<Redirect> has no URL")
+        text = urljoin(base, text)
+        _require(text.startswith(("http://", "https://")), f"<Redirect> to {text}")
     _require(node.tag != "Connect" or len(node) == 1, "<Connect> needs one <Stream>")
     return Element(node.tag, attributes, text, [_read(child, base) for child in node])
 

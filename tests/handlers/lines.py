@@ -70,12 +70,14 @@ class Advice:
         self.seconds = seconds
         self.reads_words = words is not None
         self.questions: list[Question] = []
+        self.opened = 0
 
     def fetch(self) -> None: ...
 
     def prepare(self) -> None: ...
 
     def open(self, deliver: Deliver, fail: Fail) -> EndpointStream:
+        self.opened += 1
         return _AdviceStream(self, deliver)
 
 

@@ -67,6 +67,7 @@ class Slow:
         self.script = Script(*answers)
         self.seconds = seconds
         self.call: VirtualCall | None = None
+        self.has_read = threading.Event()
 
     def stt(self, audio: Sound) -> Any:
         assert self.call is not None
@@ -77,6 +78,7 @@ class Slow:
         )
         with session.workers.may_block():
             done.result(60)
+        self.has_read.set()
         return self.script.stt(audio)
 
 
@@ -309,7 +311,7 @@ def test_who_hangs_up_while_a_word_is_read_is_not_answered() -> None:
         call.hang_up()
         assert not call.connected
         call.vanish(6.0)
-        assert slow.script.given
+        assert slow.has_read.wait(10)
         assert call.log == ["asleep"]
         assert call.errors == []
         assert call.session.workers.settled

@@ -99,6 +99,16 @@ def test_without_a_recogniser_nobody_is_asked_about_short_sounds() -> None:
     assert len(advice.questions) == asked
 
 
+def test_where_no_words_are_to_be_read_and_no_end_is_to_be_judged_no_model_is_loaded() -> None:
+    advice = Advice(0.9, "Stop.")
+    policy = InterruptionPolicy(words=False)
+    with Line(
+        ReplyOnPause(Talker(), endpointing="vad", interruption=policy), endpoint=advice
+    ) as call:
+        answered(call)
+    assert not advice.opened
+
+
 def test_words_are_not_read_where_the_policy_says_so() -> None:
     advice = Advice(0.9, "Stop.")
     handler = ReplyOnPause(Talker(), interruption=InterruptionPolicy(words=False))

@@ -10,7 +10,15 @@ import pytest
 from numpy.typing import NDArray
 
 from fastrtc.audio.convert import audio_to_float32
-from fastrtc.models.vad.batcher import BACKLOG, BATCH, InlineVad, VadBatcher, VadSource, VadStream
+from fastrtc.models.vad.batcher import (
+    BACKLOG,
+    BATCH,
+    MANY,
+    InlineVad,
+    VadBatcher,
+    VadSource,
+    VadStream,
+)
 from fastrtc.models.vad.silero import WINDOW, Silero, SileroNet, shared_net
 from tests.conftest import Sound, tone
 
@@ -420,3 +428,33 @@ async def test_a_caller_who_is_behind_is_warned_of_once(
     await caller.answered(1 + BACKLOG)
     warnings: list[Any] = [r for r in caplog.records if r.name.startswith("fastrtc")]
     assert len(warnings) == 1
+
+
+class Sizes:
+    """A network that hears nothing, and notes how many callers it had at each step."""
+
+    def __init__(self) -> None:
+        self.steps: list[int] = []
+
+    def step(self, windows: Floats, states: Floats) -> tuple[Floats, Floats]:
+        self.steps.append(len(windows))
+        return np.zeros(len(windows), np.float32), states
+
+
+async def test_windows_of_many_callers_are_gathered() -> None:
+    net = Sizes()
+    batcher = VadBatcher(lambda: cast(SileroNet, net))
+    callers = [Caller(batcher) for _ in range(MANY)]
+    for caller in callers:
+        caller.feed(silence(1))
+    for caller in callers:
+        await caller.answered()
+    assert sum(net.steps) == MANY
+    assert len(net.steps) <= MANY // 2
+
+
+async def test_a_single_window_of_many_callers_does_not_wait_for_ever() -> None:
+    batcher = VadBatcher(lambda: cast(SileroNet, Sizes()))
+    callers = [Caller(batcher) for _ in range(MANY)]
+    callers[0].feed(silence(1))
+    await callers[0].answered()

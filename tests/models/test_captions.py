@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from fastrtc.audio.resample import StreamResampler
 from fastrtc.models.inference import InferencePool, ModelBusy, listening_pool
-from fastrtc.models.stt import captions
+from fastrtc.models.place import Here
 from fastrtc.models.stt.captions import Transcript, caption
 from fastrtc.models.stt.moonshine import RATE
 from fastrtc.models.stt.recogniser import MoonshineSTT, get_stt_model
@@ -51,6 +51,11 @@ def frames(sound: Sound, seconds: float = 0.1) -> Iterator[Sound]:
     step = round(seconds * rate)
     for start in range(0, samples.shape[1], step):
         yield rate, samples[:, start : start + step]
+
+
+def pooled(read: Callable[[Floats], str]) -> Here[str]:
+    """A reader on the threads of the recogniser."""
+    return Here(lambda: read, listening_pool)
 
 
 async def live(sound: Sound) -> AsyncIterator[Sound]:
@@ -335,7 +340,7 @@ async def test_a_list_of_frames_leaves_the_loop_free(beckett: Sound) -> None:
 
     asked: list[int] = []
     turns = 0
-    reading = asyncio.ensure_future(collect(caption(Watched(frames(beckett)), length, 0.6)))
+    reading = asyncio.ensure_future(collect(caption(Watched(frames(beckett)), pooled(length), 0.6)))
     while not reading.done():
         await asyncio.sleep(0)
         turns += 1
@@ -350,7 +355,7 @@ async def test_a_long_frame_leaves_the_loop_free(beckett: Sound) -> None:
 
     asked: list[int] = []
     turns = 0
-    reading = asyncio.ensure_future(collect(caption(once(), length, 0.6)))
+    reading = asyncio.ensure_future(collect(caption(once(), pooled(length), 0.6)))
     while not reading.done():
         await asyncio.sleep(0)
         turns += 1
@@ -423,9 +428,9 @@ async def test_a_slow_recogniser_leaves_out_partial_texts_but_no_final_one(
         return length(samples)
 
     source = Source(beckett, over.set)
-    found = await collect(caption(source.plain(), slow, 0.1))
+    found = await collect(caption(source.plain(), pooled(slow), 0.1))
     assert len(partials(found)) <= 1
-    quick = await collect(caption(frames(beckett), length, 0.1))
+    quick = await collect(caption(frames(beckett), pooled(length), 0.1))
     assert [t for t in found if t.final] == [t for t in quick if t.final]
     assert len(finals(found)) == 6
 
@@ -443,7 +448,7 @@ async def test_sound_that_comes_faster_than_it_is_read_waits_and_no_final_text_i
                 yield frame
 
     with held(listening_pool()):
-        reading = asyncio.ensure_future(collect(caption(rush(), lambda samples: "a", 60)))
+        reading = asyncio.ensure_future(collect(caption(rush(), pooled(lambda samples: "a"), 60)))
         before = -1
         while given == 0 or given > before:
             before = given
@@ -456,7 +461,7 @@ async def test_sound_that_comes_faster_than_it_is_read_waits_and_no_final_text_i
 
 
 async def test_a_phrase_without_words_has_no_transcript(beckett: Sound) -> None:
-    assert await collect(caption(frames(beckett), lambda samples: "", 0.6)) == []
+    assert await collect(caption(frames(beckett), pooled(lambda samples: ""), 0.6)) == []
 
 
 async def test_an_error_of_the_recogniser_reaches_who_reads(beckett: Sound) -> None:
@@ -465,7 +470,7 @@ async def test_an_error_of_the_recogniser_reaches_who_reads(beckett: Sound) -> N
 
     source = Source(beckett)
     with pytest.raises(ZeroDivisionError):
-        await collect(caption(source.plain(), fail, 0.6))
+        await collect(caption(source.plain(), pooled(fail), 0.6))
     await until_on_loop(source.closed.is_set)
     await alone()
 
@@ -483,8 +488,9 @@ async def test_a_final_text_waits_until_the_recogniser_has_time(
             return super().submit(job, urgent=urgent)
 
     pool = BusyTwice("busy", threads=1)
-    monkeypatch.setattr(captions, "listening_pool", lambda: pool)
-    (found,) = await collect(caption(live(first_phrase(beckett)), length, 60))
+    (found,) = await collect(
+        caption(live(first_phrase(beckett)), Here(lambda: length, lambda: pool), 60)
+    )
     assert found.final
     assert pool.refused == 2
     await alone()
@@ -503,7 +509,8 @@ async def test_a_partial_text_that_cannot_be_had_is_left_out(
             return super().submit(job, urgent=urgent)
 
     pool = BusyOnce("busy", threads=1)
-    monkeypatch.setattr(captions, "listening_pool", lambda: pool)
-    found = await collect(caption(live(first_phrase(beckett)), length, 0.6))
+    found = await collect(
+        caption(live(first_phrase(beckett)), Here(lambda: length, lambda: pool), 0.6)
+    )
     assert pool.refused == 1
     assert [transcript.final for transcript in found] == [True]

@@ -20,6 +20,7 @@ from fastrtc.audio.convert import audio_to_float32
 from fastrtc.models.end_of_turn import source
 from fastrtc.models.end_of_turn.smart_turn import SmartTurn, smart_turn_missing
 from fastrtc.models.end_of_turn.source import (
+    IN_TIME,
     TYPICAL_SECONDS,
     CustomEndpoint,
     EndpointSource,
@@ -412,7 +413,7 @@ def test_what_was_said_before_the_turn_is_not_judged(beckett: Sound) -> None:
 @given(st.lists(st.integers(0, 2_500), max_size=12), st.integers(-100, 12_000))
 def test_a_ring_keeps_the_newest_samples_whatever_the_chunks(chunks: list[int], since: int) -> None:
     ring = Ring(1_000 / RATE)
-    whole = np.arange(sum(chunks), dtype=np.float32)
+    whole = audio_to_float32(np.arange(sum(chunks)) % 30_011)
     at = 0
     for length in chunks:
         ring.feed(whole[at : at + length])
@@ -532,3 +533,45 @@ async def test_a_model_of_the_users_is_not_asked_after_the_call() -> None:
     model.answer()
     assert not model.running
     assert not caller.answers
+
+
+# Words that would make the next answer late
+
+
+async def test_words_are_left_unread_while_somebody_waits_for_too_long(nets: Nets) -> None:
+    worker = EndpointWorker()
+    first = await busy(worker, nets)
+    others = [Caller(worker) for _ in range(3)]
+    for number, other in enumerate(others):
+        other.ask(number)
+    await asyncio.sleep(IN_TIME * 1.1)
+    nets.gate.set()
+    await first.answered(2)
+    for other in others:
+        await other.answered(1)
+    answers = [first.answers[1], *(other.answers[0] for other in others)]
+    assert [probability for _, probability, _ in answers] == [0.75] * 4
+    # After the last of them nobody is waiting.
+    assert [words is None for _, _, words in answers] == [True, True, True, False]
+
+
+async def test_words_of_a_question_that_is_forgotten_meanwhile_are_not_read(nets: Nets) -> None:
+    caller = await busy(EndpointWorker(), nets)
+    read = len(nets.read)
+    caller.stream.forget()
+    nets.gate.set()
+    await caller.answered(2)
+    assert len(nets.read) == read
+
+
+async def test_words_over_a_reply_are_always_read(nets: Nets) -> None:
+    worker = EndpointWorker()
+    await busy(worker, nets)
+    others = [Caller(worker) for _ in range(3)]
+    for number, other in enumerate(others):
+        other.ask(number, sound=False)
+    await asyncio.sleep(IN_TIME * 1.1)
+    nets.gate.set()
+    for other in others:
+        await other.answered(1)
+    assert all(other.answers[0][2] is not None for other in others)

@@ -5,7 +5,7 @@ import subprocess
 import sys
 import threading
 import weakref
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import CancelledError
 from contextlib import aclosing
 from typing import Any
@@ -24,7 +24,8 @@ from fastrtc.models.inference import (
     listening_pool,
     speaking_pool,
 )
-from fastrtc.models.stt import captions, recogniser
+from fastrtc.models.place import Here
+from fastrtc.models.stt import recogniser
 from fastrtc.models.stt.captions import caption
 from fastrtc.models.stt.recogniser import MoonshineSTT, get_stt_model
 from fastrtc.models.vad.silero import Silero
@@ -157,9 +158,12 @@ async def test_a_clip_passes_captions_that_will_be_read_again(
         ran.append("cut")
         return probabilities(vad, samples)
 
-    def read(model: MoonshineSTT, samples: Any) -> str:
+    def read(samples: Any) -> str:
         ran.append("read")
         return ""
+
+    def pooled(job: Callable[[Any], str]) -> Here[str]:
+        return Here(lambda: job, lambda: pool)
 
     def read_caption(samples: Any) -> str:
         # The clip is to be read, too, which is asked for when it has been cut.
@@ -168,13 +172,13 @@ async def test_a_clip_passes_captions_that_will_be_read_again(
         return "so far"
 
     probabilities = Silero.probabilities
-    for module in (captions, recogniser):
-        monkeypatch.setattr(module, "listening_pool", lambda: pool)
+    monkeypatch.setattr(recogniser, "listening_pool", lambda: pool)
     monkeypatch.setattr(Silero, "probabilities", cut)
-    monkeypatch.setattr(MoonshineSTT, "_read", read)
+    monkeypatch.setattr(stt, "_reader", pooled(read))
+    reader = pooled(read_caption)
     async with (
-        aclosing(caption(said(phrase, asyncio.Event()), read_caption, 0.6)) as one,
-        aclosing(caption(said(phrase, asyncio.Event()), read_caption, 0.6)) as other,
+        aclosing(caption(said(phrase, asyncio.Event()), reader, 0.6)) as one,
+        aclosing(caption(said(phrase, asyncio.Event()), reader, 0.6)) as other,
     ):
         with held(pool):
             partial = [asyncio.ensure_future(anext(stream)) for stream in (one, other)]
@@ -192,7 +196,8 @@ async def test_a_caption_that_comes_to_nothing_is_taken_back(phrase: Sound) -> N
     texts = iter(["hm", ""])
     pause = asyncio.Event()
     found = []
-    async for transcript in caption(said(phrase, pause), lambda samples: next(texts, ""), 0.6):
+    reader = Here(lambda: lambda samples: next(texts, ""), listening_pool)
+    async for transcript in caption(said(phrase, pause), reader, 0.6):
         found.append((transcript.text, transcript.final))
         pause.set()
     assert found == [("hm", False), ("", True)]

@@ -6,16 +6,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from fastrtc.audio.convert import audio_to_float32
 from fastrtc.audio.resample import StreamResampler
 from fastrtc.models.stt import moonshine
+from fastrtc.models.stt.captions import Phrases
 from fastrtc.models.stt.moonshine import (
     RATE,
     SHORTEST,
+    TOGETHER,
     MoonshineNet,
     Tokenizer,
+    grouped,
     moonshine_available,
     shared_moonshine,
 )
@@ -23,7 +28,7 @@ from fastrtc.models.stt.moonshine_weights import BASE, TINY
 from fastrtc.models.weights import WeightsError
 from fastrtc.testing import load_speech
 from tests.conftest import Sound, human_speech, missing
-from tests.words import BECKETT, TWO_CITIES, words
+from tests.words import BECKETT, TWO_CITIES, word_error_rate, words
 
 OPENING = TWO_CITIES[: TWO_CITIES.index("wisdom") + len("wisdom")]
 """What is said in the first 6.5 s of the recording."""
@@ -186,6 +191,90 @@ def test_a_shortened_text_is_the_beginning_of_the_whole(net: MoonshineNet, float
 
 def test_a_bound_beyond_the_clips_own_changes_nothing(net: MoonshineNet, floats: Floats) -> None:
     assert net.transcribe(floats, 10_000) == net.transcribe(floats)
+
+
+# Several at once
+
+
+def phrases_of(*recordings: Floats) -> list[Floats]:
+    """What is said between two pauses each."""
+    found: list[Floats] = []
+    for samples in recordings:
+        phrases = Phrases(every=60)
+        for at in range(0, len(samples), RATE):
+            phrases.hear(samples[at : at + RATE])
+        phrases.finish()
+        found += [phrase.samples for phrase in phrases.waiting]
+    return found
+
+
+@pytest.fixture(scope="module")
+def phrases(floats: Floats) -> list[Floats]:
+    """15 phrases of 1 to 8 s; two voices."""
+    rate, samples = load_speech(human_speech("two_cities.wav"))
+    two_cities = audio_to_float32(StreamResampler(rate, RATE).process(samples))[0]
+    return [clip for clip in phrases_of(floats, two_cities) if len(clip) < 8 * RATE]
+
+
+def test_several_clips_at_once_are_read_as_each_alone(
+    net: MoonshineNet, phrases: list[Floats]
+) -> None:
+    alone = [words(net.transcribe(clip)) for clip in phrases]
+    together = [words(text) for text in net.transcribe_all(phrases)]
+    # The rows of a batch are rounded on one scale, so a word may differ.
+    wrong = word_error_rate(" ".join(together), " ".join(alone))
+    assert wrong <= 0.02
+    assert sum(a != b for a, b in zip(alone, together, strict=True)) <= 1
+
+
+def test_the_larger_network_reads_several_clips_word_for_word_as_each_alone(
+    base: MoonshineNet, phrases: list[Floats]
+) -> None:
+    clips = sorted(phrases, key=len)[:4]
+    assert [words(text) for text in base.transcribe_all(clips)] == [
+        words(base.transcribe(clip)) for clip in clips
+    ]
+
+
+def test_texts_come_in_the_order_of_their_clips(net: MoonshineNet, floats: Floats) -> None:
+    clips = [floats[: 3 * RATE], floats[:100], floats[: round(1.5 * RATE)], floats[: 3 * RATE]]
+    whole, nothing, short, again = net.transcribe_all(clips)
+    assert words(whole) == words(again) == "ever tried ever failed"
+    assert nothing == ""
+    assert words(short) == "ever tried"
+
+
+def test_no_clips_have_no_texts(net: MoonshineNet) -> None:
+    assert net.transcribe_all([]) == []
+
+
+def test_a_clip_of_numbers_that_are_none_spoils_no_other(net: MoonshineNet, floats: Floats) -> None:
+    clip = floats[: 3 * RATE]
+    spoilt = np.full(2 * RATE, np.nan, np.float32)
+    assert net.transcribe_all([clip, spoilt]) == [net.transcribe(clip), ""]
+
+
+def test_a_loud_clip_spoils_no_other(net: MoonshineNet, floats: Floats) -> None:
+    clip = floats[: 3 * RATE]
+    _, text = net.transcribe_all([clip * 50, clip])
+    assert words(text) == words(net.transcribe(clip))
+
+
+def test_each_clip_of_a_batch_is_ended_by_its_own_length(net: MoonshineNet) -> None:
+    noise = np.random.default_rng(1).normal(0, 0.1, 4 * RATE).astype(np.float32)
+    short, _ = net.transcribe_all([noise[: RATE // 5], noise])
+    assert len(short.split()) <= int(0.2 * 6.5) + 4
+
+
+@given(st.lists(st.integers(0, 40 * RATE), max_size=40))
+def test_clips_are_grouped_with_those_of_like_lengths(lengths: list[int]) -> None:
+    groups = grouped(lengths)
+    places = [place for group in groups for place in group]
+    assert sorted(places) == [at for at, length in enumerate(lengths) if length >= SHORTEST]
+    assert [lengths[at] for at in places] == sorted(lengths[at] for at in places)
+    for group in groups:
+        longest = max(lengths[at] for at in group)
+        assert len(group) == 1 or len(group) * longest <= TOGETHER * RATE
 
 
 # The tokenizer

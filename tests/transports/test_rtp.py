@@ -5,7 +5,7 @@ from aiortc.rtp import RtpPacket as AiortcPacket
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastrtc.transports.rtp import BURST, MOST_PACKETS, PacketLimit, RtpPacket, parse_rtp, write_rtp
+from fastrtc.transports.rtp import BURST, MOST_PACKETS, Quota, RtpPacket, parse_rtp, write_rtp
 
 WRAP = 1 << 16
 
@@ -121,11 +121,11 @@ def test_any_bytes_are_read_or_are_no_packet(data: bytes, first: bytes) -> None:
 
 
 def test_a_flood_is_bounded_to_a_burst_and_a_rate() -> None:
-    limit = PacketLimit()
+    limit = Quota()
     taken = sum(limit.allows(10 + n / 10_000) for n in range(20_000))
     assert BURST < taken <= BURST + 2 * MOST_PACKETS
 
 
 def test_a_call_within_its_rate_loses_nothing() -> None:
-    limit = PacketLimit()
+    limit = Quota()
     assert all(limit.allows(n / 100) for n in range(2_000))

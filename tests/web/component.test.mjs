@@ -97,15 +97,16 @@ test("a line that comes back is told no second time", async (t) => {
   assert.equal(named("fetch").length, 1);
 });
 
-test("a fresh line in the same call is told by its new id, as the same recording", async (t) => {
-  const { named, peer, caller } = await onCall(t);
-  const first = caller.client.id;
+test("a call that is lost and called back is fetched anew by its id, as the same recording", async (t) => {
+  const { named, offers, peer, caller } = await onCall(t);
+  const { id } = caller.client;
   peer.channel.onclose();
-  await pass(600);
+  await settle();
   await answer();
   const ids = named("fetch").map(({ value }) => value.webrtc_id);
-  assert.deepEqual(ids, [first, caller.client.id]);
-  assert.notEqual(...ids);
+  assert.deepEqual(ids, [id, id]);
+  assert.equal(offers.at(-1).webrtc_id, id);
+  assert.equal(offers.at(-1).reconnected, true);
   assert.equal(named("start_recording").length, 1);
   assert.equal(named("stop_recording").length, 0);
 });

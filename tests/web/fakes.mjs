@@ -88,6 +88,10 @@ export class FakePeer {
     this.remoteDescription = description;
   }
 
+  async getStats() {
+    return new Map();
+  }
+
   close() {
     this.connectionState = "closed";
   }

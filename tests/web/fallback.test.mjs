@@ -88,6 +88,22 @@ test("the offer is taken back before the socket is opened under an id of its own
   assert.equal(FakeSocket.latest().start.websocket_id, client.id);
 });
 
+test("a call that comes back and finds no path has its id over the WebSocket too", async (t) => {
+  bothWays(t);
+  const { client, peer } = await webrtc.connected();
+  const { id } = client;
+  peer.channel.onclose();
+  await settle();
+  FakePeer.latest().become("failed");
+  await settle();
+  FakeSocket.latest().answer();
+  await settle();
+  assert.equal(client.state, "connected");
+  assert.equal(client.id, id);
+  assert.equal(FakeSocket.latest().start.websocket_id, id);
+  assert.equal(FakeSocket.latest().start.reconnected, true);
+});
+
 test("a server that is slow to take the offer back is waited for a second", async (t) => {
   const { server } = bothWays(t);
   const respond = server.reply;

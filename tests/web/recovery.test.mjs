@@ -76,21 +76,20 @@ test("an answer that comes after a newer restart is not applied", async (t) => {
   assert.notEqual(peer.remoteDescription.sdp, "stale");
 });
 
-test("a server that has forgotten the call gets a fresh one under a new id", async (t) => {
+test("a server that has forgotten the call gets a fresh one at once, with its id and a mark", async (t) => {
   const { server } = browser(t);
   const { client, peer } = await connected();
   const first = client.id;
   const respond = server.reply;
   server.reply = (body) => (body.restart ? UNKNOWN : respond(body));
   peer.become("failed");
-  await pass(500);
+  await settle();
   FakePeer.latest().become("connected");
   await settle();
   assert.equal(client.state, "connected");
   assert.equal(peer.connectionState, "closed");
-  assert.notEqual(client.id, first);
-  assert.equal(server.offers.at(-1).webrtc_id, client.id);
-  assert.ok(!("restart" in server.offers.at(-1)));
+  assert.equal(client.id, first);
+  assert.deepEqual(server.offers.at(-1), { sdp: "offer 0", type: "offer", webrtc_id: first, reconnected: true });
 });
 
 test("a fresh connection keeps the microphone and starts with listening", async (t) => {
@@ -123,19 +122,23 @@ test("a closed data channel calls for a fresh connection, as no restart revives 
   const { server } = browser(t);
   const { client, peer } = await connected();
   peer.channel.onclose();
-  await pass(500);
+  await settle();
   assert.equal(client.state, "reconnecting");
   assert.equal(peer.restarts, 0);
   assert.equal(server.offers.length, 2);
 });
 
-test("fresh connections wait 0.5, 1, 2, 4, 8 and 8 seconds, then the call fails", async (t) => {
+test("fresh connections are tried at once, then after about 0.5, 1, 2, 4 and three times 8 s, then the call fails", async (t) => {
   const { server } = browser(t);
+  t.mock.method(Math, "random", () => 0.5);
   const { client, diary, peer } = await connected();
   server.down = true;
   const tries = () => server.requests.length;
+  const before = tries();
   peer.channel.onclose();
-  for (const wait of [500, 1_000, 2_000, 4_000, 8_000, 8_000]) {
+  await settle();
+  assert.ok(tries() > before);
+  for (const wait of [500, 1_000, 2_000, 4_000, 8_000, 8_000, 8_000]) {
     const before = tries();
     await pass(wait - 100);
     assert.equal(tries(), before);
@@ -152,12 +155,86 @@ test("a full server is asked again while the call comes back", async (t) => {
   const respond = server.reply;
   server.reply = () => ({ status: "failed", meta: { error: "concurrency_limit_reached", limit: 1 } });
   peer.channel.onclose();
-  await pass(500);
+  await settle();
   server.reply = respond;
   await pass(1_000);
   FakePeer.latest().become("connected");
   await settle();
   assert.equal(client.state, "connected");
+});
+
+test("no two callers wait equally long for a server that is away", async (t) => {
+  const { server } = browser(t);
+  const tried = async (random) => {
+    t.mock.method(Math, "random", () => random);
+    const { client, peer } = await connected();
+    server.down = true;
+    peer.channel.onclose();
+    await settle();
+    const before = server.requests.length;
+    await pass(500);
+    client.disconnect();
+    server.down = false;
+    return server.requests.length - before;
+  };
+  assert.deepEqual([await tried(0), await tried(0.9)], [1, 0]);
+});
+
+test("a server that cannot be reached is asked for the old line after a quarter of a second, then half, then each second", async (t) => {
+  const { server } = browser(t);
+  t.mock.method(Math, "random", () => 0.5);
+  const { peer } = await connected();
+  server.down = true;
+  peer.become("failed");
+  await settle();
+  const counts = [];
+  for (const ms of [200, 100, 400, 100, 900, 100, 900, 100]) {
+    await pass(ms);
+    counts.push(peer.restarts);
+  }
+  assert.deepEqual(counts, [1, 2, 2, 3, 3, 4, 4, 5]);
+});
+
+for (const code of ["connection_already_exists", "not_authorized"])
+  test(`a server that says ${code} to a call that comes back is called under a new id`, async (t) => {
+    const { server } = browser(t);
+    const { client, peer } = await connected();
+    const first = client.id;
+    const respond = server.reply;
+    server.reply = (body) => (body.webrtc_id === first ? { status: "failed", meta: { error: code } } : respond(body));
+    peer.channel.onclose();
+    await pass(1_000);
+    FakePeer.latest().become("connected");
+    await settle();
+    assert.equal(client.state, "connected");
+    assert.notEqual(client.id, first);
+    assert.ok(!("reconnected" in server.offers.at(-1)));
+  });
+
+test("a restart of a call that has come back bears no mark", async (t) => {
+  const { server } = browser(t);
+  const { peer } = await connected();
+  peer.channel.onclose();
+  await settle();
+  FakePeer.latest().become("connected");
+  await settle();
+  FakePeer.latest().become("failed");
+  await settle();
+  assert.equal(server.offers.at(-1).restart, true);
+  assert.ok(!("reconnected" in server.offers.at(-1)));
+});
+
+test("a call that follows one that was hung up has a new id and no mark", async (t) => {
+  const { server } = browser(t);
+  const { client, peer } = await connected();
+  const first = client.id;
+  peer.channel.onclose();
+  await settle();
+  client.disconnect();
+  client.connect();
+  await settle();
+  assert.notEqual(server.offers.at(-1).webrtc_id, first);
+  assert.ok(!("reconnected" in server.offers.at(-1)));
 });
 
 test("a network that is back is tried at once", async (t) => {
@@ -176,8 +253,10 @@ test("a network that is back is tried at once", async (t) => {
 test("a network that is back ends the wait before a fresh connection", async (t) => {
   const { server, window } = browser(t);
   const { peer } = await connected();
+  server.down = true;
   peer.channel.onclose();
   await settle();
+  server.down = false;
   window.dispatchEvent(new Event("online"));
   await settle();
   assert.equal(server.offers.length, 2);

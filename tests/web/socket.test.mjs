@@ -302,18 +302,19 @@ test("whatever comes is a sign of life", async (t) => {
   assert.equal(client.state, "connected");
 });
 
-test("a socket that drops is called again under a new id, with the same microphone", async (t) => {
+test("a socket that drops is called again at once under its id, with the same microphone", async (t) => {
   const { media } = bothWays(t);
   const { client, diary, socket } = await connected();
   const first = client.id;
   socket.drop();
   assert.equal(client.state, "reconnecting");
-  await pass(500);
+  await settle();
   FakeSocket.latest().answer();
   await settle();
   assert.equal(client.state, "connected");
   assert.notEqual(FakeSocket.latest(), socket);
-  assert.notEqual(FakeSocket.latest().start.websocket_id, first);
+  assert.equal(FakeSocket.latest().start.websocket_id, first);
+  assert.equal(FakeSocket.latest().start.reconnected, true);
   assert.equal(media.asked.length, 1);
   assert.deepEqual(
     diary.error.map(({ code }) => code),
@@ -325,26 +326,47 @@ test("a call that comes back feeds the microphone to its new line alone", async 
   bothWays(t);
   const { socket, node } = await connected();
   socket.drop();
-  await pass(500);
+  await settle();
   FakeSocket.latest().answer();
   await settle();
   assert.deepEqual(node.context.fed, [FakeNode.latest]);
 });
 
-test("fresh sockets wait 0.5, 1, 2, 4, 8 and 8 seconds, then the call fails", async (t) => {
+test("a fresh socket is tried at once, others after about 0.5, 1, 2, 4 and three times 8 s, then the call fails", async (t) => {
   bothWays(t);
+  t.mock.method(Math, "random", () => 0.5);
   const { client, diary, socket } = await connected();
   socket.drop();
-  for (const [index, wait] of [500, 1_000, 2_000, 4_000, 8_000, 8_000].entries()) {
+  await settle();
+  FakeSocket.latest().drop();
+  await settle();
+  for (const [index, wait] of [500, 1_000, 2_000, 4_000, 8_000, 8_000, 8_000].entries()) {
     await pass(wait - 100);
-    assert.equal(FakeSocket.made.length, index + 1);
-    await pass(100);
     assert.equal(FakeSocket.made.length, index + 2);
+    await pass(100);
+    assert.equal(FakeSocket.made.length, index + 3);
     FakeSocket.latest().drop();
     await settle();
   }
   assert.equal(client.state, "failed");
   assert.equal(diary.error.at(-1).code, "reconnect_failed");
+});
+
+test("a call that follows one that was hung up has a new id and no mark", async (t) => {
+  bothWays(t);
+  const { client, socket } = await connected();
+  const first = client.id;
+  socket.drop();
+  await settle();
+  FakeSocket.latest().answer();
+  await settle();
+  client.disconnect();
+  client.connect();
+  await settle();
+  FakeSocket.latest().open();
+  const { start } = FakeSocket.latest();
+  assert.notEqual(start.websocket_id, first);
+  assert.ok(!("reconnected" in start));
 });
 
 test("a server that ends the call is not called again", async (t) => {

@@ -35,6 +35,9 @@ REVERB: Final = 5.0
 """dB by which an echo dies away per step: a room of 0.4 s (RT60), as offices and living rooms."""
 TAIL: Final = 6
 """Steps (0.2 s, 30 dB of reverberation) for which an echo may last after its delay."""
+SETTLED: Final = 40
+"""Steps (1.3 s) of our silence after which nothing is left of what we played: full scale has died
+away by `REVERB`, and all delays are over."""
 MEMORY: Final = 45.0
 """Steps of our sound (1.4 s) that the evidence goes back."""
 WHITENING: Final = 0.5
@@ -120,7 +123,12 @@ class EchoGuard:
         self._peak = max(self._peak - FADE, playing)
         # Falls at once and rises by 1 dB/s: the quietest that the microphone has been lately.
         self._noise = min(self._noise + STEP_SECONDS, heard)
-        change = self._play(playing, max(heard, self._noise + 3, -85.0))
+        theirs = max(heard, self._noise + 3, -85.0)
+        if self._silent > SETTLED:
+            # Nothing of ours is under way any more, and the most of a call is like this.
+            self._changed_before = [QUIET, QUIET, theirs]
+            return False
+        change = self._play(playing, theirs)
         if self._silent > DELAYS // 2 + TAIL:
             self._excess = None
             return False

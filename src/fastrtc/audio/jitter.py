@@ -6,12 +6,17 @@ to please, so every millisecond of prefetch would only make the answer late.
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Final, Generic, TypeVar
 
 T = TypeVar("T")
 
 MISSING_AFTER: Final = 3
 """A packet counts as lost when this many later ones are there: 60 ms."""
+MOST_MISSING: Final = 10
+"""As many as that (0.2 s) on a network where packets are seen to come so late."""
+CALMS_AFTER: Final = 500
+"""Packets (10 s) without one that came too late, after which one fewer is waited for."""
 LONGEST_GAP: Final = 25
 """A hole of more packets than this (0.5 s) is a new start, not a loss to conceal."""
 
@@ -19,13 +24,16 @@ LONGEST_GAP: Final = 25
 class JitterBuffer(Generic[T]):
     """Takes numbered packets in any order and gives them out by number.
 
-    Holds at most `MISSING_AFTER` packets. Not for wall time: a gap is judged by what came after.
+    Holds at most `MOST_MISSING` packets. Not for wall time: a gap is judged by what came after.
     """
 
     def __init__(self) -> None:
         self._next: int | None = None
         self._waiting: dict[int, T] = {}
         self._straggler = -(1 << 32)
+        self._patience = MISSING_AFTER
+        self._calm = 0
+        self._given_up: deque[int] = deque(maxlen=MOST_MISSING)
         self.lost = 0
         self.late = 0
 
@@ -41,14 +49,24 @@ class JitterBuffer(Generic[T]):
             return [*(waiting[key] for key in sorted(waiting)), packet]
         if number < self._next or number in self._waiting:
             self.late += 1
+            if number in self._given_up:
+                # It was not lost but slow. Its followers had come by the time it was given up.
+                self._given_up.remove(number)
+                if self._next - number < MOST_MISSING:
+                    self._patience = max(self._patience, self._next - number + 1)
+                    self._calm = 0
             return []
+        self._calm += 1
+        if self._calm >= CALMS_AFTER and self._patience > MISSING_AFTER:
+            self._patience, self._calm = self._patience - 1, 0
         self._waiting[number] = packet
         ready: list[T | None] = []
         while self._waiting:
             if self._next in self._waiting:
                 ready.append(self._waiting.pop(self._next))
-            elif len(self._waiting) >= MISSING_AFTER:
+            elif len(self._waiting) >= self._patience:
                 ready.append(None)
+                self._given_up.append(self._next)
                 self.lost += 1
             else:
                 break

@@ -20,6 +20,7 @@ from fastrtc.audio.convert import Pcm
 from fastrtc.audio.playout import FRAMES_PER_SECOND
 from fastrtc.handlers.values import AudioEmitType, WebRTCData
 from fastrtc.messages import create_message
+from fastrtc.models import place
 
 if TYPE_CHECKING:
     from fastrtc.handlers.driver import Driver, Host
@@ -42,6 +43,11 @@ class HandlerBase(ABC):
     takes_text = False
     """Whether the page has a text box: a reply function then gets `WebRTCData`, and no pair of
     rate and samples, as its first argument."""
+
+    catches_up = True
+    """Whether a `StreamHandler` that is behind after a stall of the network is given less silence
+    than there was, so that what answers sound with sound is not late for the rest of the call.
+    Set it to False where every sample counts, as for a recording."""
 
     def __init__(
         self,
@@ -100,8 +106,9 @@ class HandlerBase(ABC):
     def _driver(self, host: Host) -> Driver:
         """What runs this handler in a session."""
 
-    def _prepare(self, vad: VadSource, endpoint: EndpointSource) -> None:  # noqa: B027
-        """Load what is slow to load before the first call. Most have nothing."""
+    def _prepare(self, vad: VadSource, endpoint: EndpointSource) -> None:
+        """Load what is slow to load before the first call."""
+        place.prepare()
 
     def _check_phone(self) -> None:  # noqa: B027
         """Find out whether this can serve a telephone, where nobody fills in inputs.
@@ -136,6 +143,8 @@ class HandlerBase(ABC):
             TimeoutError: they did not come within a minute.
         """
         if self.args_set.is_set() or self.phone_mode:
+            # Who asks again and again must not keep the event loop.
+            await asyncio.sleep(0)
             return
         logger.info(
             "Call %s waits for its inputs: stream.set_input(id, ...) gives them",

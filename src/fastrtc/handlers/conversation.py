@@ -63,7 +63,7 @@ class Conversation:
         if source is None:
             policy = replace(policy, endpoint=None)
         self.machine = TurnMachine(policy, self._judge(policy))
-        self.book = TurnBook(host.context.webrtc_id, self._now)
+        self.book = TurnBook(host.context.webrtc_id, self._now, host.span)
         self._hooks = {
             name: Hook(host, hook, name)
             for name in ("on_interrupt", "on_turn")
@@ -85,7 +85,7 @@ class Conversation:
             self._endpoint = source.open(self._opinion, complain)
         if source is not None and source.reads_words:
             self._reader = self._endpoint
-        elif host.endpoint.reads_words and policy.interruption is not None:
+        elif policy.interruption and policy.interruption.words and host.endpoint.reads_words:
             self._reader = host.endpoint.open(self._opinion, complain)
         self._held_ticks = 0
         canceller: EchoCanceller | None = choose_canceller(handler)
@@ -139,6 +139,7 @@ class Conversation:
         self._ears.close()
         self.book.over(self.replies.drop(), interrupted=False)
         await self.replies.close()
+        self.book.close()
         for hook in self._hooks.values():
             await hook.wait(SHUTDOWN_SECONDS)
         await shut_down(self.handler, self.host)

@@ -13,6 +13,7 @@ from fastrtc.handlers.values import AdditionalOutputs
 from fastrtc.models.end_of_turn.source import EndpointSource
 from fastrtc.models.vad.batcher import VadSource
 from fastrtc.threads import Workers
+from fastrtc.tracing import Span
 
 
 class Driver(Protocol):
@@ -51,6 +52,8 @@ class Host(Protocol):
     mode: str
     thread: int
     """The event loop's."""
+    span: Span
+    """Of the call."""
 
     @property
     def ended(self) -> bool:

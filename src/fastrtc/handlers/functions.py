@@ -118,8 +118,7 @@ class Listener(Pump):
         """See `Driver`."""
         before = self.inbox.dropped
         self.inbox.offer(pcm, pcm.shape[1] / self.handler.input_sample_rate)
-        if self.inbox.dropped and not before:
-            self.too_slow()
+        self.too_slow(self.inbox.dropped - before)
         self._arrived.set()
 
     async def close(self) -> None:

@@ -15,7 +15,9 @@ from typing import Any, Final
 
 import numpy as np
 
+from fastrtc import metrics
 from fastrtc.audio.convert import Pcm
+from fastrtc.audio.pace import Pace
 from fastrtc.audio.playout import FRAMES_PER_SECOND
 from fastrtc.handlers.base import AsyncStreamHandler, HandlerBase, StreamHandler, frame_of
 from fastrtc.handlers.driver import Host
@@ -25,8 +27,9 @@ from fastrtc.threads import Bell, Handover, HandoverClosed, call_soon, contained
 
 logger = logging.getLogger(__name__)
 
-UNHEARD_SECONDS: Final = 1.0
-"""How much of the caller's sound may wait for a slow `receive`; older sound is dropped."""
+UNHEARD_SECONDS: Final = 3.0
+"""How much of the caller's sound may wait for `receive`; older sound is dropped. What a stall of
+the network held back comes all at once, and is no fault of the handler."""
 AHEAD_SECONDS: Final = 0.1
 """How much an `emit` may be ahead of the playout: little, as it may answer live sound."""
 PLAYOUT_SECONDS: Final = 0.06
@@ -71,9 +74,23 @@ class Pump:
         self.complaints = _Complaints(host)
         self.out: Handover[Item] = Handover(AHEAD_SECONDS)
         self.mouth = Mouth(host)
+        answers = handler.catches_up and host.mode == "send-receive"
+        self._pace = Pace(handler.input_sample_rate) if answers else None
+        self._slow = False
+
+    def hear(self, pcm: Pcm) -> None:
+        """See `Driver`."""
+        if self._pace is None or not self._pace.leaves_out(pcm):
+            self.take(pcm)
+
+    def take(self, pcm: Pcm) -> None:
+        """Keep sound for `receive`."""
+        raise NotImplementedError
 
     def tick(self) -> None:
         """20 ms have passed: move what was emitted into the playout."""
+        if self._pace is not None:
+            self._pace.tick()
         self.mouth.tick()
         self.move()
 
@@ -91,13 +108,18 @@ class Pump:
         """Drop what was emitted."""
         self.out.clear()
 
-    def too_slow(self) -> None:
-        """Say once that sound was dropped."""
-        logger.warning(
-            "%s.receive of call %s is slower than the caller talks; sound was dropped",
-            self.name,
-            self.host.context.webrtc_id,
-        )
+    def too_slow(self, frames: int) -> None:
+        """Count the frames that were dropped, if any, and say once that there are some."""
+        if not frames:
+            return
+        metrics.dropped.add("slow_handler_frame", frames)
+        if not self._slow:
+            self._slow = True
+            logger.warning(
+                "%s.receive of call %s is slower than the caller talks; sound was dropped",
+                self.name,
+                self.host.context.webrtc_id,
+            )
 
 
 class ThreadPump(Pump):
@@ -119,12 +141,11 @@ class ThreadPump(Pump):
         self._emitting.set()
         self.host.submit(self._emit_loop)
 
-    def hear(self, pcm: Pcm) -> None:
-        """See `Driver`."""
+    def take(self, pcm: Pcm) -> None:
+        """See `Pump`."""
         before = self.inbox.dropped
         self.inbox.offer(pcm, pcm.shape[1] / self.handler.input_sample_rate)
-        if self.inbox.dropped and not before:
-            self.too_slow()
+        self.too_slow(self.inbox.dropped - before)
 
     def tick(self) -> None:
         """See `Driver`."""
@@ -227,7 +248,6 @@ class TaskPump(Pump):
         self._heard: asyncio.Future[None] | None = None
         self._ticked: asyncio.Future[None] | None = None
         self._tasks: list[asyncio.Task[Any]] = []
-        self._slow = False
 
     def start(self) -> None:
         """See `Driver`."""
@@ -235,17 +255,15 @@ class TaskPump(Pump):
         if self.host.mode != "receive":
             self._tasks.append(self.host.spawn(self._receive_loop()))
 
-    def hear(self, pcm: Pcm) -> None:
-        """See `Driver`."""
+    def take(self, pcm: Pcm) -> None:
+        """See `Pump`."""
         self._inbox.append(pcm)
         self._unheard += pcm.shape[1]
         while self._unheard > UNHEARD_SECONDS * self.handler.input_sample_rate:
             if len(self._inbox) == 1:
                 break
             self._unheard -= self._inbox.popleft().shape[1]
-            if not self._slow:
-                self._slow = True
-                self.too_slow()
+            self.too_slow(1)
         _wake(self._heard)
 
     def tick(self) -> None:

@@ -176,6 +176,7 @@ class Replies:
             on_sound=self._sounds,
             on_heard=self._heard,
             held=held,
+            span=self._book.span(early=held),
         )
         reply.start()
         return reply

@@ -15,6 +15,7 @@ from fastrtc.handlers.driver import Host
 from fastrtc.handlers.mouth import Mouth
 from fastrtc.handlers.values import Chunk, Item, pieces_of
 from fastrtc.threads import Handover, HandoverClosed, call_soon
+from fastrtc.tracing import Span
 from fastrtc.turns.record import Heard
 
 logger = logging.getLogger(__name__)
@@ -54,6 +55,7 @@ class Reply:
         on_output: Callable[[], None] = lambda: None,
         on_sound: Callable[[], None] = lambda: None,
         held: bool = False,
+        span: Span | None = None,
     ) -> None:
         """Set up a reply.
 
@@ -66,6 +68,7 @@ class Reply:
             on_output: called when the function has yielded its first value.
             on_sound: called when its first sound goes into the playout.
             held: keep all that it yields until `release`.
+            span: what the function's own spans are parts of, if not those of the call.
         """
         self.epoch = epoch
         self.running = False
@@ -74,6 +77,7 @@ class Reply:
         self._function = function
         self._args = args
         self.held = held
+        self._span = span
         self.error: BaseException | None = None
         """What the function raised."""
         self._on_output: Callable[[], None] | None = on_output
@@ -166,10 +170,16 @@ class Reply:
         self._heard = self._mouth.script.heard(self._host.playout.heard)
         self._on_heard()
 
+    def _enter(self) -> None:
+        """Let the function find what it is called for. Its context is a copy, and ends with it."""
+        current_reply.set(self)
+        if self._span is not None:
+            self._span.enter()
+
     # A sync function, on a worker thread.
 
     def _run_sync(self) -> None:
-        current_reply.set(self)
+        self._enter()
         if self._out.closed:
             self._returned(None)
             return
@@ -185,7 +195,7 @@ class Reply:
 
     def _run_made(self, made: Any) -> None:
         """Take what the function has made: an iterator, or one value."""
-        current_reply.set(self)
+        self._enter()
         error: BaseException | None = None
         try:
             if hasattr(made, "__next__"):
@@ -255,7 +265,7 @@ class Reply:
                 made.close()
 
     async def _run_async(self, made: Any) -> None:
-        current_reply.set(self)
+        self._enter()
         error: BaseException | None = None
         try:
             made = self._function(*self._args) if made is None else made

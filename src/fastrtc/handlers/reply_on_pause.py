@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
@@ -16,6 +15,7 @@ from fastrtc.handlers.values import AudioEmitType
 from fastrtc.messages import STARTED_TALKING, create_message
 from fastrtc.models.end_of_turn.protocol import EndOfTurnModel
 from fastrtc.models.vad.silero import ModelOptions, PauseDetectionModel, Silero
+from fastrtc.threads import OwnLock
 from fastrtc.turns.options import AlgoOptions, InterruptionPolicy
 from fastrtc.turns.record import Heard, Turn
 
@@ -137,7 +137,7 @@ class ReplyOnPause(StreamHandler):
         self.can_interrupt = can_interrupt
         self.given_model = model
         self.model: PauseDetectionModel = model or Silero()
-        self.model_lock = threading.Lock()
+        self.model_lock = OwnLock()
         """All calls share a model of the user's, which need not be thread-safe."""
         self.needs_args = needs_args
         is_model = isinstance(endpointing, EndOfTurnModel) and not isinstance(endpointing, type)
@@ -242,6 +242,7 @@ class ReplyOnPause(StreamHandler):
     def _prepare(self, vad: VadSource, endpoint: EndpointSource) -> None:
         from fastrtc.handlers.choices import asks_shared_models, choose_endpoint
 
+        super()._prepare(vad, endpoint)
         if self.given_model is None:
             vad.prepare()
         else:

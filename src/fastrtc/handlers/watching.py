@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
+from fastrtc import metrics
 from fastrtc.handlers.base import is_async
 from fastrtc.handlers.driver import Host
 from fastrtc.messages import create_message
@@ -93,6 +94,8 @@ class Hook:
 
     def tell(self, value: Any) -> None:
         """Call the function with a value, when it has returned from the last call."""
+        if len(self._news) == NEWS_KEPT:
+            metrics.dropped.add("hook_call")
         self._news.append(value)
         if not self._busy:
             self._next()

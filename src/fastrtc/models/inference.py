@@ -15,8 +15,10 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from functools import cache
 from pathlib import Path
+from time import monotonic
 from typing import Any, Final, TypeVar
 
+from fastrtc import metrics
 from fastrtc.threads import contained
 
 T = TypeVar("T")
@@ -29,7 +31,8 @@ SPEAKING_CORES: Final = 2
 """Cores that the synthesis of one clause keeps busy."""
 
 
-_Job = tuple["Future[Any]", Callable[[], Any]]
+_Job = tuple["Future[Any]", Callable[[], Any], float]
+"""And when it was queued."""
 
 
 class ModelBusy(RuntimeError):
@@ -98,7 +101,7 @@ class InferencePool:
                 name = f"fastrtc-{self.name}-{self._made + 1}"
                 threading.Thread(target=self._work, name=name, daemon=True).start()
                 self._made += 1
-            (self._urgent if urgent else self._others).append((future, job))
+            (self._urgent if urgent else self._others).append((future, job, monotonic()))
             self._unfinished += 1
             self._changed.notify()
         return future
@@ -138,8 +141,9 @@ class InferencePool:
                 self._idle += 1
                 self._changed.wait_for(lambda: self.waiting)
                 self._idle -= 1
-                future, job = (self._urgent or self._others).popleft()
+                future, job, queued = (self._urgent or self._others).popleft()
             if future.set_running_or_notify_cancel():
+                metrics.model_queue.note(monotonic() - queued, self.name)
                 try:
                     result = job()
                 except BaseException as error:

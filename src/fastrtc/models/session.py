@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
+
+_providers: Final = ["CPUExecutionProvider"]
 
 
 def open_session(data: bytes, *, threads: int = 1) -> Any:
-    """An ``onnxruntime.InferenceSession`` on the CPU, which may be used from many threads.
+    """An ``onnxruntime.InferenceSession``, which may be used from many threads.
+
+    It is on the CPU, or, after `use_cuda`, on a GPU.
 
     Args:
         data: the network, as ``.onnx`` or ``.ort``.
@@ -22,4 +26,14 @@ def open_session(data: bytes, *, threads: int = 1) -> Any:
     options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3
-    return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(data, options, providers=_providers)
+
+
+def use_cuda() -> bool:
+    """Open what follows on a GPU. False if this onnxruntime cannot."""
+    import onnxruntime
+
+    if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
+        return False
+    _providers[:] = ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    return True

@@ -5,18 +5,29 @@ Drawn in rows, from left to right; each row has the same lanes, with one time ax
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from math import ceil, isfinite
 from typing import Final
-from xml.sax.saxutils import escape
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastrtc.audio.convert import FULL_SCALE, Pcm
+from fastrtc.testing.svg import (
+    CALLER,
+    END,
+    HAIR,
+    INK,
+    PAPER,
+    REPLY,
+    SOFT,
+    WARN,
+    sheet,
+    text,
+    title,
+)
 from fastrtc.turns.options import STEP_SECONDS
 from fastrtc.turns.record import Step, Turn
 
@@ -51,8 +62,6 @@ noise of a silent lane would look like a voice."""
 Decided = tuple[float, str, str]
 """When, what, and why in words."""
 
-INK, SOFT, HAIR, PAPER = "#1f2624", "#5d6762", "#d9d2c3", "#fcfaf5"
-CALLER, REPLY, WARN, END = "#c2622a", "#13776f", "#8a5a08", "#a6362c"
 FLOORS: Final = {
     "listening": (SOFT, 0.1),
     "starting": (CALLER, 0.22),
@@ -115,22 +124,12 @@ def draw(
     told = [_tell(turn) for turn in turns]
     for line in told:
         top += LINE + 3
-        parts.append(_text(MARGIN, top, line, kind="told"))
+        parts.append(text(MARGIN, top, line, kind="told"))
     wanted = [MARGIN + seconds * scale + EDGE, *(MARGIN + len(t) * CHARACTER + EDGE for t in told)]
     # A long error should not make the picture wider than a row can be.
     width = ceil(min(max(wanted), MARGIN + ROW_SECONDS * SCALE + EDGE))
     height = ceil(top + 2 * GAP)
-    return "\n".join(
-        [
-            f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
-            f'viewBox="0 0 {width} {height}" font-size="11" '
-            "font-family=\"system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif\">",
-            f"<title>A call of {length:.1f} s, {len(turns)} turns</title>",
-            f'<rect width="{width}" height="{height}" fill="{PAPER}"/>',
-            *parts,
-            "</svg>\n",
-        ]
-    )
+    return sheet(width, height, f"A call of {length:.1f} s, {len(turns)} turns", parts)
 
 
 @dataclass(frozen=True)
@@ -263,7 +262,7 @@ class _Row:
             x = self._x(second)
             yield f'<path stroke-dasharray="1 3" d="M{x:.1f} {top:.1f}V{axis}"/>'
             yield f'<path d="M{x:.1f} {axis}v5"/>'
-            yield _text(x, axis + 17, _clock(second), fill=SOFT, anchor="middle", stroke="none")
+            yield text(x, axis + 17, _clock(second), fill=SOFT, anchor="middle", stroke="none")
         yield "</g>"
 
     def _wave(self, lane: _Lane, top: float, kind: str, color: str) -> str:
@@ -312,15 +311,15 @@ class _Row:
             color, opacity = FLOORS.get(state, (SOFT, 0.2))
             yield (
                 f'<rect x="{left:.1f}" y="{top}" width="{right - left:.1f}" height="{RIBBON}" '
-                f'fill="{color}" fill-opacity="{opacity}">{_title(state)}</rect>'
+                f'fill="{color}" fill-opacity="{opacity}">{title(state)}</rect>'
             )
             if len(state) * CHARACTER + 8 < right - left:
-                yield _text(left + 5, top + 14, state)
+                yield text(left + 5, top + 14, state)
         yield "</g>"
 
     def _turn(self, turn: Turn, top: float) -> str:
         """A turn as a bar: the caller, the wait until the reply sounds, and the reply."""
-        parts = [f'<g class="turn">{_title(_tell(turn))}']
+        parts = [f'<g class="turn">{title(_tell(turn))}']
         reply = turn.first_sound
         parts += self._bar(turn.speech_start, turn.speech_end, top, CALLER, 0.8)
         parts += self._bar(turn.speech_end, turn.decided, top, INK, 0.45)
@@ -329,7 +328,7 @@ class _Row:
         parts += self._bar(reply, turn.reply_end, top, END if turn.interrupted else REPLY, 0.8)
         for at, seconds in turn.false_alarms:
             parts += self._bar(at, at + seconds, top, WARN, 1.0)
-        parts.append(_text(self._written(turn)[0], top + 19, _short(turn)))
+        parts.append(text(self._written(turn)[0], top + 19, _short(turn)))
         return "".join([*parts, "</g>"])
 
     def _bar(
@@ -353,13 +352,13 @@ class _Row:
             top = self.top + max(0, line) * LINE
             yield (
                 f'<g class="decision"><path stroke="{color}" stroke-opacity="0.55" '
-                f'd="M{x:.1f} {top:.1f}V{bottom}"/>{_title(f"{at:.2f} s: {kind} {why}".strip())}'
+                f'd="M{x:.1f} {top:.1f}V{bottom}"/>{title(f"{at:.2f} s: {kind} {why}".strip())}'
                 "</g>"
             )
             if line < 0:
                 continue
             place, anchor = (x + 4, "start") if self._fits(decision) else (x - 4, "end")
-            words.append(_text(place, top + 10, _label(decision), fill=color, anchor=anchor))
+            words.append(text(place, top + 10, _label(decision), fill=color, anchor=anchor))
         # Written last and on a ground of their own, as ticks go through them.
         yield f'<g class="why" stroke="{PAPER}" stroke-width="3" paint-order="stroke">'
         yield from words
@@ -417,8 +416,8 @@ def _tell(turn: Turn) -> str:
     if turn.false_alarms:
         parts.append(f"held for nothing {sum(s for _, s in turn.false_alarms):.2f} s")
     if turn.heard.seconds or turn.heard.text:
-        text = f": “{_cut(turn.heard.text, 60)}”" if turn.heard.text else ""
-        parts.append(f"heard {turn.heard.seconds:.1f} s{text}")
+        words = f": “{_cut(turn.heard.text, 60)}”" if turn.heard.text else ""
+        parts.append(f"heard {turn.heard.seconds:.1f} s{words}")
     if turn.interrupted:
         parts.append("interrupted")
     if turn.error is not None:
@@ -445,8 +444,8 @@ def _width(decision: Decided) -> float:
     return (len(_label(decision)) + 2) * CHARACTER
 
 
-def _cut(text: str, length: int) -> str:
-    return text if len(text) <= length else f"{text[: length - 1]}…"
+def _cut(words: str, length: int) -> str:
+    return words if len(words) <= length else f"{words[: length - 1]}…"
 
 
 def _clock(second: int) -> str:
@@ -457,7 +456,7 @@ def _peak(lane: _Lane) -> str:
     return f"peak {20 * np.log10(lane.peak):.0f} dB" if lane.peak else "silent"
 
 
-# SVG.
+# Numbers.
 
 
 def _finite(values: Iterable[float]) -> list[float]:
@@ -468,35 +467,7 @@ def _share(value: float) -> float:
     return min(1.0, max(0.0, value)) if isfinite(value) else 0.0
 
 
-_NOT_XML: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-"""Characters that no XML may have, escaped or not."""
-
-
-def _safe(text: str) -> str:
-    return escape(_NOT_XML.sub("\ufffd", text))
-
-
-def _title(text: str) -> str:
-    return f"<title>{_safe(text)}</title>"
-
-
-def _text(
-    x: float,
-    y: float,
-    text: str,
-    *,
-    fill: str = INK,
-    anchor: str = "start",
-    kind: str = "",
-    stroke: str = "",
-) -> str:
-    more = f' class="{kind}"' if kind else ""
-    more += f' text-anchor="{anchor}"' if anchor != "start" else ""
-    more += f' stroke="{stroke}"' if stroke else ""
-    return f'<text x="{x:.1f}" y="{y:.1f}" fill="{fill}"{more}>{_safe(text)}</text>'
-
-
 def _name(y: float, name: str, below: str = "", fill: str = SOFT) -> str:
     """The name of a lane."""
-    words = _text(MARGIN - 8, y, name, fill=fill, anchor="end")
-    return words + (_text(MARGIN - 8, y + 13, below, fill=SOFT, anchor="end") if below else "")
+    words = text(MARGIN - 8, y, name, fill=fill, anchor="end")
+    return words + (text(MARGIN - 8, y + 13, below, fill=SOFT, anchor="end") if below else "")

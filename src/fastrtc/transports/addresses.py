@@ -44,9 +44,12 @@ def is_from_welcome_page(connection: HTTPConnection, allowed: Sequence[str] | No
 
 def socket_url(connection: HTTPConnection, path: str) -> str:
     """The address of a socket of ours: over TLS, except on this machine."""
-    secure, host = outside(connection)
-    plain = not secure and is_loopback(host_name(f"//{host}"))
-    return f"{'ws' if plain else 'wss'}://{host}{path}"
+    return f"ws{_place(connection)}{path}"
+
+
+def page_url(connection: HTTPConnection, path: str) -> str:
+    """The address of a page or a webhook of ours: over TLS, except on this machine."""
+    return f"http{_place(connection)}{path}"
 
 
 def as_called(connection: HTTPConnection) -> tuple[str, ...]:
@@ -71,6 +74,13 @@ def as_called(connection: HTTPConnection) -> tuple[str, ...]:
             # A socket's address is signed with a slash behind it at times.
             found += [f"{scheme}://{end}{path}", f"{scheme}://{end}{path}/"]
     return tuple(found)
+
+
+def _place(connection: HTTPConnection) -> str:
+    """What stands between ``ws`` or ``http`` and the path."""
+    secure, host = outside(connection)
+    plain = not secure and is_loopback(host_name(f"//{host}"))
+    return f"{'' if plain else 's'}://{host}"
 
 
 def _is_from_proxy(connection: HTTPConnection) -> bool:

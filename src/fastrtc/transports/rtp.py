@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 MOST_PACKETS: Final = 200
 """Packets a second that are decoded: four times those of a call, or packets of 5 ms."""
@@ -12,8 +11,7 @@ BURST: Final = 200
 """Packets that may come at once, after a stall of the network."""
 
 
-@dataclass(frozen=True)
-class RtpPacket:
+class RtpPacket(NamedTuple):
     """A packet of media that has come."""
 
     payload_type: int
@@ -50,18 +48,25 @@ def write_rtp(
     return head + payload
 
 
-class PacketLimit:
-    """How many packets a call may send: a flood must not take the event loop."""
+class Quota:
+    """What a call may use up: a flood must not take the event loop."""
 
-    def __init__(self) -> None:
-        self._allowed = float(BURST)
+    def __init__(self, per_second: float = MOST_PACKETS, at_once: float = BURST) -> None:
+        """Of packets, unless it is said otherwise."""
+        self._per_second = per_second
+        self._at_once = at_once
+        self._left = float(at_once)
         self._last = 0.0
 
-    def allows(self, at: float) -> bool:
-        """Whether a packet that came at this time (s) is within it."""
-        self._allowed = min(BURST, self._allowed + MOST_PACKETS * (at - self._last))
+    def allows(self, at: float, amount: float = 1.0) -> bool:
+        """Use some up at this time (s), if anything is left; what it is may be found out later."""
+        self._left = min(self._at_once, self._left + self._per_second * (at - self._last))
         self._last = at
-        if self._allowed < 1:
+        if self._left < amount:
             return False
-        self._allowed -= 1
+        self._left -= amount
         return True
+
+    def use(self, amount: float) -> None:
+        """Use up what has turned out to be needed."""
+        self._left -= amount

@@ -168,7 +168,12 @@ class WebSocketWire:
             self._format = wanted
             self._use(wanted)
         self._begun = True
-        return Started(call_id, watched=given.get("watch") is True)
+        return Started(
+            call_id,
+            watched=given.get("watch") is True,
+            # Without an id there is no call to come back to.
+            reconnected=bool(call_id) and given.get("reconnected") is True,
+        )
 
     def _use(self, chosen: Format) -> None:
         self.rate, self.channels = chosen.sample_rate, chosen.channels

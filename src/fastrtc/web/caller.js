@@ -34,6 +34,7 @@ export class Caller {
   #typist;
   #client;
   #told = null; // the id that Python knows
+  #fresh = false; // whether a call was begun since: one that comes back after a loss has the same id
   #idle = null; // the timer of a line on which is only typed
   #closed = false;
 
@@ -103,7 +104,10 @@ export class Caller {
     const { server } = this.#gradio;
     const client = new FastRTCClient({
       transport: "webrtc",
-      signal: (body) => reach(() => server.offer(body)),
+      signal: (body) => {
+        this.#fresh ||= body.type === "offer" && !body.restart;
+        return reach(() => server.offer(body));
+      },
       settings: () => reach(() => server.settings({})),
       ...options,
     });
@@ -128,7 +132,8 @@ export class Caller {
   #follow(state) {
     const { id } = this.#client;
     const before = this.#told;
-    if (state === "connected" && id !== before) {
+    if (state === "connected" && this.#fresh) {
+      this.#fresh = false;
       this.#told = id;
       this.#tell("");
       this.#trigger("fetch"); // what came before there was a way to say so

@@ -54,6 +54,8 @@ export interface OfferBody {
   restart?: true;
   /** Present where the client wants to know how the server takes turns. */
   watch?: true;
+  /** Present where a call of this id was lost, and its caller comes back. */
+  reconnected?: true;
 }
 
 export interface CandidateBody {
@@ -113,7 +115,7 @@ export interface FastRTCOptions {
   trackConstraints?: MediaTrackConstraints | null;
   /** The microphone to begin with, should it be there. */
   deviceId?: string;
-  /** The server's id of the first connection; each later connection gets a new one. */
+  /** The server's id of the first call; each later call gets a new one. */
   id?: string;
   /** Plays the replies; the client makes one if none is given. */
   audio?: HTMLAudioElement;
@@ -248,7 +250,7 @@ export class FastRTCClient extends EventTarget {
   readonly turn: Turn | null;
   /** What carries the call, or is tried for it; null without a call. */
   readonly transport: Transport | null;
-  /** The id by which the server knows this call; a fresh connection changes it. */
+  /** The id by which the server knows this call. A call that is lost and called back keeps it. */
   readonly id: string;
   readonly muted: boolean;
   /** What the stream says of itself, overlaid with the options. */

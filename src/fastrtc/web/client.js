@@ -16,8 +16,11 @@ const PATH_MS = 5_000;
 /** How long one ICE restart may take before the next, and all of them before a fresh connection is tried. */
 const RESTART_MS = 2_500;
 const RESTARTS_MS = 10_000;
+/** The first wait after a server that cannot be reached, and the longest: each is twice the one before. */
+const AWAY_MS = 250;
+const LONGEST_AWAY_MS = 1_000;
 /** The waits before each fresh connection. */
-const BACKOFF_MS = [500, 1_000, 2_000, 4_000, 8_000, 8_000];
+const BACKOFF_MS = [0, 500, 1_000, 2_000, 4_000, 8_000, 8_000, 8_000];
 
 const VOICE = { echoCancellation: true, noiseSuppression: true, autoGainControl: true };
 
@@ -34,6 +37,9 @@ const TRANSPORTS = ["auto", "webrtc", "websocket"];
 
 /** What speaks against WebRTC, and not against the call: then a WebSocket is worth a try. */
 const NO_WEBRTC = ["unsupported", "invalid_sdp", "connection_failed", "ice_failed"];
+/** What says that the server has a call of this id that is not ours to replace: then only a new id will do. */
+const TAKEN = ["connection_already_exists", "not_authorized"];
+
 /** What says no more of a WebSocket than that there is none. */
 const NO_SOCKET = ["unsupported", "socket_failed", "server_unreachable"];
 
@@ -57,6 +63,9 @@ const RESTS = { asleep: "asleep", awake: "listening" };
 const newId = () =>
   Array.from(crypto.getRandomValues(new Uint8Array(12)), (b) => b.toString(16).padStart(2, "0")).join("");
 
+/** A wait that is not the same for all callers of a server that is gone: they should not come back as one. */
+const scatter = (ms) => ms * (0.5 + Math.random());
+
 /**
  * One caller of one stream.
  *
@@ -71,6 +80,7 @@ export class FastRTCClient extends EventTarget {
   #config = {};
   #id;
   #idUsed = false;
+  #lost = false; // whether the call of this id was, and is called back
   #state = "idle";
   #turn = null;
   #transport = null;
@@ -99,7 +109,7 @@ export class FastRTCClient extends EventTarget {
    * @param {RTCConfiguration | null} [options.rtcConfiguration] ICE servers and the like
    * @param {MediaTrackConstraints | null} [options.trackConstraints] laid over the defaults for voice
    * @param {string} [options.deviceId] the microphone to begin with
-   * @param {string} [options.id] the server's id of the first connection; later ones get new ids
+   * @param {string} [options.id] the server's id of the first call; later ones get new ids
    * @param {HTMLAudioElement} [options.audio] plays the replies; one is made if none is given
    * @param {boolean} [options.watch=false] asks the server to tell how it takes turns
    */
@@ -323,7 +333,7 @@ export class FastRTCClient extends EventTarget {
 
   /** Makes a fresh line and waits until it carries sound. */
   async #dialOver(transport, signal) {
-    if (this.#idUsed) this.#id = newId();
+    if (this.#idUsed && !this.#lost) this.#id = newId();
     this.#rest = "listening";
     this.#setTransport(transport);
     const line = (this.#line = this.#makeLine(transport));
@@ -344,7 +354,7 @@ export class FastRTCClient extends EventTarget {
     const { mode, rtcConfiguration } = this.config;
     const stream = this.#localStream;
     const track = stream?.getAudioTracks()[0];
-    const common = { id: this.#id, mode, track, watch: Boolean(this.#options.watch) };
+    const common = { id: this.#id, mode, track, watch: Boolean(this.#options.watch), reconnected: this.#lost };
     const signalling = this.#signalling;
     return transport === "websocket"
       ? new WebSocketTransport({ ...common, url: signalling.socket, context: this.#context })
@@ -366,7 +376,8 @@ export class FastRTCClient extends EventTarget {
     if (this.#state !== "connected") return;
     clearTimeout(this.#graceTimer);
     if (state === "disconnected") this.#graceTimer = setTimeout(() => this.#recover(), GRACE_MS);
-    if (state === "failed" || state === "closed") this.#recover();
+    // Nobody has been heard for a while already where it is silent.
+    if (["silent", "failed", "closed"].includes(state)) this.#recover();
   }
 
   #online() {
@@ -390,32 +401,49 @@ export class FastRTCClient extends EventTarget {
   /** Seeks a new path for the same line; false when only a fresh one will do. */
   async #restart(signal) {
     const line = this.#line;
-    for (let spent = 0; spent < RESTARTS_MS && line.state !== "closed"; spent += RESTART_MS) {
-      let refused = false;
-      line.offer({ restart: true }).catch((error) => {
-        // A network that is still away is worth another try on this line; a server that has forgotten it is not.
-        if (error.code === "server_unreachable") return;
-        refused = true;
-        this.#poke?.("refused");
-      });
-      const news = ["connected", "closed", "refused", "online"];
-      if (line.state !== "connected") await this.#pause(RESTART_MS, signal, (it) => news.includes(it));
-      if (line.state === "connected") return true;
-      if (refused) return false;
+    const news = (...more) => (it) => ["connected", "closed", "online", "over", ...more].includes(it);
+    let over = false;
+    const limit = setTimeout(() => {
+      over = true;
+      this.#poke?.("over");
+    }, RESTARTS_MS);
+    try {
+      for (let wait = AWAY_MS; !over && line.state !== "closed"; ) {
+        let away = false;
+        let refused = false;
+        line.offer({ restart: true }).catch((error) => {
+          // A network that is still away is worth another try on this line; a server that has forgotten it is not.
+          away = error.code === "server_unreachable";
+          refused = !away;
+          this.#poke?.("refused");
+        });
+        if (line.state !== "connected") await this.#pause(RESTART_MS, signal, news("refused"));
+        if (away && line.state !== "connected") {
+          await this.#pause(scatter(wait), signal, news());
+          wait = Math.min(2 * wait, LONGEST_AWAY_MS);
+        }
+        if (line.state === "connected") return true;
+        if (refused) return false;
+      }
+    } finally {
+      clearTimeout(limit);
     }
     return false;
   }
 
+  /** Calls back under the same id, on a fresh line. */
   async #redial(signal) {
     let cause;
+    this.#lost = true;
     for (const wait of BACKOFF_MS) {
       this.#line.close();
-      await this.#pause(wait, signal, (it) => it === "online");
+      if (wait) await this.#pause(scatter(wait), signal, (it) => it === "online");
       try {
         await this.configure();
         return await this.#dial(signal);
       } catch (error) {
         signal.throwIfAborted();
+        if (TAKEN.includes(error.code)) this.#lost = false;
         cause = error;
       }
     }
@@ -490,6 +518,7 @@ export class FastRTCClient extends EventTarget {
     clearTimeout(this.#graceTimer);
     this.#call.abort();
     this.#call = null;
+    this.#lost = false;
     this.#line?.close();
     stop(this.#localStream);
     this.#inputMeter?.close();

@@ -2,6 +2,7 @@
  * What the browser and the server say to each other before there is a line, and the words for what can go wrong.
  * Nothing here touches the page.
  */
+import { Watchdog } from "./watchdog.js";
 
 /** How long the server may take over one reply, in milliseconds. */
 const REPLY_MS = 10_000;
@@ -22,6 +23,7 @@ const WORDS = {
       : limit === 1
         ? "The line is busy: the server takes 1 call at a time. Try again in a moment."
         : "All lines are busy. Try again in a moment.",
+  shutting_down: "The server is about to stop and takes no more calls. Try again in a moment.",
   not_authorized: "You are not allowed to call this stream.",
   connection_already_exists: "A call with this id is already open.",
   invalid_sdp: "The server could not read this browser's offer.",
@@ -188,19 +190,24 @@ export class WebRTCTransport {
   #signalling;
   #pc;
   #watch;
+  #reconnected;
+  #watchdog;
   #channel;
   #sender = null;
   #channelClosed = false;
   #outbox = Promise.resolve();
   #round = new AbortController();
 
-  constructor({ id, signalling, mode, track, stream, rtcConfiguration, watch = false }) {
+  constructor({ id, signalling, mode, track, stream, rtcConfiguration, watch = false, reconnected = false }) {
     if (!globalThis.RTCPeerConnection) throw new FastRTCError("unsupported");
     this.#id = id;
     this.#signalling = signalling;
     this.#watch = watch;
+    this.#reconnected = reconnected;
     const pc = (this.#pc = new RTCPeerConnection(rtcConfiguration ?? undefined));
-    pc.onconnectionstatechange = () => this.onstate(this.state);
+    const changed = () => this.onstate(this.state);
+    pc.onconnectionstatechange = changed;
+    this.#watchdog = new Watchdog(pc, changed);
     pc.onicecandidate = ({ candidate }) => this.#trickle(candidate);
     pc.ontrack = ({ receiver, track, streams }) => {
       // A conversation would rather hear the reply soon than smooth.
@@ -213,7 +220,7 @@ export class WebRTCTransport {
     this.#channel.onmessage = ({ data }) => this.onmessage(data);
     this.#channel.onclose = () => {
       this.#channelClosed = true;
-      this.onstate(this.state);
+      changed();
     };
 
     if (mode === "receive") pc.addTransceiver("audio", { direction: "recvonly" });
@@ -223,9 +230,13 @@ export class WebRTCTransport {
     }
   }
 
-  /** `connectionState` of the peer; also `closed` once the server has shut the channel. */
+  /**
+   * `connectionState` of the peer; also `closed` once the server has shut the channel, and `silent` once nothing comes
+   * of a server that always sends something.
+   */
   get state() {
-    return this.#channelClosed ? "closed" : this.#pc.connectionState;
+    if (this.#channelClosed) return "closed";
+    return this.#watchdog.silent ? "silent" : this.#pc.connectionState;
   }
 
   /**
@@ -239,9 +250,11 @@ export class WebRTCTransport {
       if (restart) this.#pc.restartIce();
       await this.#pc.setLocalDescription();
       const { sdp, type } = this.#pc.localDescription;
-      const body = { sdp, type, webrtc_id: this.#id, ...(restart && { restart }), ...(this.#watch && { watch: true }) };
+      const mark = restart ? { restart } : this.#reconnected && { reconnected: true };
+      const body = { sdp, type, webrtc_id: this.#id, ...mark, ...(this.#watch && { watch: true }) };
       const answer = await this.#signalling.send(body, round.signal);
       await this.#pc.setRemoteDescription({ type: answer.type, sdp: answer.sdp });
+      if (!round.signal.aborted) this.#watchdog.watch(answer.sdp);
       return true;
     };
     const answered = exchange().catch((error) => {
@@ -277,6 +290,7 @@ export class WebRTCTransport {
   close() {
     this.onstate = this.onmessage = this.onstream = () => {};
     this.#round.abort();
+    this.#watchdog.close();
     this.#channel.close();
     this.#pc.close();
   }

@@ -43,6 +43,7 @@ export class WebSocketTransport {
   #track;
   #context;
   #watch;
+  #reconnected;
   #state = "new";
   #socket = null;
   #settle = () => {};
@@ -57,7 +58,7 @@ export class WebSocketTransport {
     return Boolean(globalThis.WebSocket && context?.audioWorklet);
   }
 
-  constructor({ id, url, mode, track, context, watch = false }) {
+  constructor({ id, url, mode, track, context, watch = false, reconnected = false }) {
     if (!WebSocketTransport.possible(context)) throw new FastRTCError("unsupported");
     this.#id = id;
     this.#url = url;
@@ -65,6 +66,7 @@ export class WebSocketTransport {
     this.#track = track;
     this.#context = context;
     this.#watch = watch;
+    this.#reconnected = reconnected;
   }
 
   /** `new`, `connecting`, `connected` or `closed`. */
@@ -101,7 +103,8 @@ export class WebSocketTransport {
         framing: "binary",
         marks: true,
       };
-      const start = { event: "start", websocket_id: this.#id, ...(this.#watch && { watch: true }), format };
+      const marks = { ...(this.#watch && { watch: true }), ...(this.#reconnected && { reconnected: true }) };
+      const start = { event: "start", websocket_id: this.#id, ...marks, format };
       socket.onopen = () => this.#tell(start);
       socket.onmessage = ({ data }) => this.#receive(data);
       socket.onclose = () => this.#fail(new FastRTCError("socket_failed"));

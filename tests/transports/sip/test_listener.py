@@ -1,4 +1,5 @@
 import asyncio
+import contextlib
 import sys
 import time
 from typing import Any
@@ -10,8 +11,9 @@ from fastrtc import AsyncStreamHandler, ReplyOnPause, Stream, get_current_contex
 from fastrtc.transports.sip import line as sip_line
 from fastrtc.transports.sip.account import SipAccount
 from fastrtc.transports.sip.listener import ANYWHERE
+from fastrtc.transports.webrtc.place import MediaPlace
 from tests.conftest import tone
-from tests.peers import eventually
+from tests.peers import eventually, free_ports
 from tests.transports.sip.caller import LOOPBACK, Caller, Port, caller, speaking
 from tests.transports.sip.phone import read
 
@@ -120,6 +122,26 @@ async def test_a_caller_too_many_is_told_that_we_are_busy(seen: list[Any]) -> No
         two.tag = ""
         assert (await two.invite()).code == 200
         await two.hang_up()
+
+
+async def test_sound_takes_the_ports_for_media_and_who_finds_none_free_is_refused(
+    seen: list[Any],
+) -> None:
+    voice = stream(seen)
+    voice.media_place = MediaPlace(ports=free_ports(2))
+    async with contextlib.AsyncExitStack() as stack:
+        line = await stack.enter_async_context(await voice.answer_sip(LOOPBACK, 0))
+        one, two, three = [await stack.enter_async_context(caller(line)) for _ in range(3)]
+        assert [(await each.invite()).code for each in (one, two, three)] == [200, 200, 503]
+        assert {one.port, two.port} == set(voice.media_place.ports or ())
+        await eventually(lambda: len(voice.connections) == 2)
+        await one.hang_up()
+        await eventually(lambda: len(voice.connections) == 1)
+        three.tag = ""
+        assert (await three.invite()).code == 200
+        assert three.port == one.port
+        await two.hang_up()
+        await three.hang_up()
 
 
 async def test_one_hook_decides_on_all_callers(seen: list[Any]) -> None:

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastrtc.transports.telephone import tokens
-from fastrtc.transports.telephone.tokens import LIFETIME, Tokens
+from fastrtc.transports.telephone.tokens import LIFETIME, Pass, Seal, Tokens
 
 NOW = 1_700_000_000.0
 
@@ -16,6 +16,25 @@ def test_a_token_is_taken_once() -> None:
     assert ours.spend(token, NOW + 1)
     assert not ours.spend(token, NOW + 1)
     assert not ours.spend(token, NOW + 2)
+
+
+def test_a_token_says_what_it_was_minted_with() -> None:
+    ours = Tokens("secret")
+    for again in (False, True):
+        token = ours.mint(NOW, "line-1_a", again=again)
+        assert ours.read(token) == Pass(int(NOW) + LIFETIME, "line-1_a", again)
+
+
+def test_a_token_that_is_none_of_ours_says_nothing() -> None:
+    token = Tokens("secret").mint(NOW, again=True)
+    assert Tokens("other").read(token) is None
+    assert Tokens("secret").read(token.replace(".again", "")) is None
+
+
+def test_a_seal_for_one_purpose_is_none_for_another() -> None:
+    sealed = Seal("one", "secret").close("text")
+    assert Seal("one", "secret").open(sealed) == "text"
+    assert Seal("other", "secret").open(sealed) == ""
 
 
 def test_no_two_tokens_are_alike() -> None:

@@ -1,4 +1,3 @@
-import dataclasses
 import itertools
 from dataclasses import dataclass, field
 
@@ -6,8 +5,16 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from fastrtc.transports.opus import OpusEncoder
 from fastrtc.transports.rtp import RtpPacket, parse_rtp, write_rtp
-from fastrtc.transports.webrtc.media import FRAME_TICKS, Incoming, Outgoing
+from fastrtc.transports.webrtc.media import (
+    FRAME_TICKS,
+    LONGEST_CONCEALED,
+    MOST_SOUND,
+    SOUND_AT_ONCE,
+    Incoming,
+    Outgoing,
+)
 from tests.conftest import Sound, level, tone
 
 RATES = [8_000, 16_000, 22_050, 24_000, 44_100, 48_000]
@@ -53,7 +60,7 @@ def send(frames: list[Pcm | None], rate: int, channels: int = 1) -> Sent:
 
 
 def hear(packets: list[RtpPacket], channels: int = 1) -> Pcm:
-    incoming = Incoming(PAYLOAD_TYPE, channels)
+    incoming = Incoming(PAYLOAD_TYPE, channels, OUT)
     sound = [pcm for at, p in enumerate(packets) for pcm in incoming.add(p, at * 0.02)]
     return np.concatenate([np.zeros((channels, 0), np.int16), *sound], axis=1)
 
@@ -251,15 +258,44 @@ def test_a_new_source_is_heard_from_its_first_packet() -> None:
     # Its numbers look as if they came late from the first.
     before = first[-1].sequence - 10
     second = [
-        dataclasses.replace(packet, ssrc=1, sequence=(before + place) % 65_536)
+        packet._replace(ssrc=1, sequence=(before + place) % 65_536)
         for place, packet in enumerate(send(frames_of(*tone(0.5, OUT)), OUT).packets)
     ]
     assert hear([*first, *second]).shape[1] == hear(first).shape[1] + hear(second).shape[1]
 
 
 def test_what_came_is_counted_for_the_report() -> None:
-    incoming = Incoming(PAYLOAD_TYPE, 1)
+    incoming = Incoming(PAYLOAD_TYPE, 1, OUT)
     for at, packet in enumerate(send(frames_of(*tone(0.5, OUT)), OUT).packets):
         incoming.add(packet, at * 0.02)
     assert incoming.reception is not None
     assert incoming.reception.received == 25
+
+
+def huge(first: int, step: int, count: int) -> list[RtpPacket]:
+    """Packets of six frames of 20 ms each, with a hole between any two."""
+    (frame,) = OpusEncoder(OUT, 1).encode(tone(0.02, OUT)[1])
+    # RFC 6716, 3.2.5: code 3, a constant rate, six frames.
+    six = bytes([frame[0] | 3, 6]) + frame[1:] * 6
+    return [
+        RtpPacket(PAYLOAD_TYPE, (first + step * n) % 65_536, n * 5_760, 7, six)
+        for n in range(count)
+    ]
+
+
+@pytest.mark.parametrize("step", [1, 8])
+def test_a_client_cannot_make_more_sound_than_a_call_has(step: int) -> None:
+    incoming = Incoming(PAYLOAD_TYPE, 1, OUT)
+    seconds = 10
+    made = 0
+    for place, packet in enumerate(huge(1, step, 200 * seconds)):
+        made += sum(pcm.shape[1] for pcm in incoming.add(packet, place / 200))
+    assert made / OUT < SOUND_AT_ONCE + MOST_SOUND * seconds + 1.5
+
+
+def test_no_more_than_half_a_second_is_made_up_at_a_time() -> None:
+    incoming = Incoming(PAYLOAD_TYPE, 1, OUT)
+    first, *rest = huge(1, 1, 25)
+    incoming.add(first, 0.0)
+    made = sum(pcm.shape[1] for packet in rest[20:] for pcm in incoming.add(packet, 0.1))
+    assert made / OUT <= LONGEST_CONCEALED + 0.12 * 5

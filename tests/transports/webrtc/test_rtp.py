@@ -1,3 +1,5 @@
+import struct
+
 import pytest
 from aiortc.rtp import (
     RtcpPacket,
@@ -12,7 +14,11 @@ from hypothesis import strategies as st
 from fastrtc.transports.webrtc.rtp import (
     CLOCK_RATE,
     NTP_EPOCH,
+    RECEIVER_REPORT,
+    SENDER_REPORT,
+    SOURCE_DESCRIPTION,
     Reception,
+    reported_loss,
     write_report,
 )
 
@@ -161,3 +167,53 @@ def test_any_numbers_make_a_report_that_can_be_read(numbers: list[int]) -> None:
     block = report(incoming)
     assert 0 <= block.fraction_lost <= 255
     assert block.packets_lost >= 0
+
+
+# What the far side reports of us
+
+OURS = 0x1234
+
+
+def foreign(lost: int, *, ssrc: int = OURS, kind: int = RECEIVER_REPORT, before: int = 0) -> bytes:
+    """A report of one source, or more: ``before`` others come first."""
+    info = bytes(20) if kind == SENDER_REPORT else b""
+    blocks = [struct.pack("!II", 77 + n, 0xFF << 24) + bytes(16) for n in range(before)]
+    blocks.append(struct.pack("!II", ssrc, lost << 24 | 5) + bytes(16))
+    body = struct.pack("!I", 9) + info + b"".join(blocks)
+    return struct.pack("!BBH", 0x80 | len(blocks), kind, len(body) // 4) + body
+
+
+@pytest.mark.parametrize("kind", [SENDER_REPORT, RECEIVER_REPORT])
+@pytest.mark.parametrize("before", [0, 3])
+def test_the_loss_that_the_far_side_reports_is_read(kind: int, before: int) -> None:
+    assert reported_loss(foreign(64, kind=kind, before=before), OURS) == 0.25
+
+
+def test_a_report_is_found_behind_other_packets() -> None:
+    description = struct.pack("!BBH", 0x81, SOURCE_DESCRIPTION, 2) + bytes(8)
+    assert reported_loss(description + foreign(128), OURS) == 0.5
+
+
+def test_a_report_of_another_source_says_nothing() -> None:
+    assert reported_loss(foreign(64, ssrc=1), OURS) is None
+
+
+def test_our_own_report_is_read_by_the_same_rules() -> None:
+    reception = Reception(OURS)
+    for number in (1, 2, 4, 5):
+        reception.add(number, number * 960, number * 0.02)
+    data = write_report(9, "name", (1, 2, 3), 0.0, reception)
+    assert reported_loss(data, OURS) == pytest.approx(1 / 5, abs=0.01)
+
+
+@given(st.binary(max_size=120))
+def test_a_report_that_makes_no_sense_is_none(data: bytes) -> None:
+    found = reported_loss(data, OURS)
+    assert found is None or 0 <= found <= 1
+
+
+@given(st.integers(0, 60))
+def test_a_report_that_is_cut_off_is_none(end: int) -> None:
+    whole = foreign(64, before=1)
+    if end < len(whole):
+        assert reported_loss(whole[:end], OURS) is None

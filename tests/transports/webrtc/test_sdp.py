@@ -8,7 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastrtc.audio.convert import Pcm
+from fastrtc.transports.opus import OpusOptions
 from fastrtc.transports.webrtc.aiortc_engine import AiortcEngine
+from fastrtc.transports.webrtc.engine import Sound
 from fastrtc.transports.webrtc.sdp import (
     LONGEST_SDP,
     MOST_SECTIONS,
@@ -475,7 +477,7 @@ class Nobody:
 
 async def real_answer(offer: Offer) -> str:
     """What our engine answers; the call is then given up."""
-    peer = AiortcEngine().peer(Nobody(), rate=24_000, channels=1)
+    peer = AiortcEngine().peer(Nobody(), Sound(24_000, 24_000, 1, OpusOptions()))
     try:
         return await peer.answer(offer, {"iceServers": []})
     finally:
@@ -515,3 +517,14 @@ async def test_aiortc_accepts_the_answer_to_its_own_offer(what: str) -> None:
         assert client.signalingState == "stable"
     finally:
         await client.close()
+
+
+@every_browser
+def test_an_answer_tells_how_often_something_is_sent(text: str) -> None:
+    answer = write_answer(offer_of(text), dataclasses.replace(OURS, alive=200))
+    session, _, _ = answer.partition("m=")
+    assert "\r\na=x-alive:200\r\n" in session
+
+
+def test_an_answer_that_promises_nothing_says_nothing_of_it() -> None:
+    assert "x-alive" not in write_answer(offer_of(CHROME), OURS)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from fastrtc.audio.mono import as_mono
 from fastrtc.models.end_of_turn.features import BANDS, FRAMES, RATE, log_mel
+from fastrtc.models.place import Here, Runner, Where, placed
 from fastrtc.models.session import open_session
 from fastrtc.models.weights import HubFile, Packaged, Weights
 
@@ -28,6 +29,8 @@ SMART_TURN: Final = Weights(
         revision="f766f81d3cfdf7737ac64aad813d91bbfd56bf93",
     ),
 )
+TIER_SECONDS: Final = 0.15
+"""What a tier has for a judgement, a third of it at work: callers wait in silence."""
 
 
 def smart_turn_missing() -> str:
@@ -63,20 +66,41 @@ def shared_smart_turn() -> SmartTurnNet:
     return SmartTurnNet()
 
 
+def _warm() -> SmartTurnNet:
+    net = shared_smart_turn()
+    net.probability(np.zeros((1, BANDS, FRAMES), np.float32))
+    return net
+
+
 class SmartTurn:
     """The network on a turn at a time, as an `EndOfTurnModel`."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, where: Where = "local", standby: bool = False) -> None:
         """See that the weights are there, and download them if need be.
 
+        Args:
+            where: ``"cluster"`` has the tier of models of a Ray cluster judge. This process then
+                loads the network when the tier first fails to answer in time, and judges itself.
+            standby: with ``"cluster"``, see to the weights all the same, and load it in `warmup`.
+
         Raises:
+            ValueError: there is no such place.
             WeightsError: they cannot be had, or are wrong.
         """
-        SMART_TURN.fetch()
+        self._here = Here(lambda: _warm().probability)
+        self._judge: Runner[float] = (
+            self._here
+            if where == "local"
+            else placed(where, "end-of-turn-smart-turn", self._here, lambda features: TIER_SECONDS)
+        )
+        self._warms = where == "local" or standby
+        if self._warms:
+            SMART_TURN.fetch()
 
     def warmup(self) -> None:
         """Load the network, and run it once: the first run is the slowest."""
-        shared_smart_turn().probability(np.zeros((1, BANDS, FRAMES), np.float32))
+        if self._warms:
+            self._here.load()
 
     def end_of_turn(self, audio: tuple[int, NDArray[Any]]) -> float:
         """Probability in [0, 1] that the caller has finished. The last 8 s count.
@@ -84,4 +108,4 @@ class SmartTurn:
         Args:
             audio: rate in Hz and samples, any shape and dtype that the package takes.
         """
-        return shared_smart_turn().probability(log_mel(as_mono(audio, RATE)))
+        return self._judge.run(log_mel(as_mono(audio, RATE)))

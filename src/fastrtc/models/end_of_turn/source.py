@@ -10,6 +10,7 @@ import asyncio
 import atexit
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,7 +20,8 @@ from typing import Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from fastrtc.audio.convert import audio_to_int16
+from fastrtc import metrics
+from fastrtc.audio.convert import FULL_SCALE, audio_to_float32, audio_to_int16
 from fastrtc.models.end_of_turn.features import MelHistory
 from fastrtc.models.end_of_turn.protocol import EndOfTurnModel
 from fastrtc.models.end_of_turn.smart_turn import (
@@ -41,6 +43,10 @@ WORDS_SECONDS: Final = 4.0
 """What is read for words: the last ones count, and every second costs 28 ms."""
 MODEL_SECONDS: Final = 30.0
 """What a model of the user's own is given at most."""
+IN_TIME: Final = 0.1
+"""Seconds from question to answer that nobody notices: a turn lasts as long anyway."""
+LEARNS: Final = 0.2
+"""Weight of the newest answer in the mean of what they take."""
 TYPICAL_SECONDS: Final = 0.12
 """What a judgement takes on one core; what it takes in virtual time."""
 
@@ -111,17 +117,21 @@ EMPTY: Final[NDArray[np.float32]] = np.zeros(0, np.float32)
 
 
 class Ring:
-    """The last seconds of a stream, by the sample numbers of the whole stream. Any thread."""
+    """The last seconds of a stream, by the sample numbers of the whole stream. Any thread.
+
+    Kept as int16: every call has one.
+    """
 
     def __init__(self, seconds: float) -> None:
-        self._kept = np.zeros(round(seconds * RATE), np.float32)
+        self._kept = np.zeros(round(seconds * RATE), np.int16)
         self._lock = threading.Lock()
         self.end = 0
 
     def feed(self, samples: NDArray[np.float32]) -> None:
         """Take the next samples, shape ``(n,)``."""
         size = len(self._kept)
-        newest = samples[-size:]
+        # Not by audio_to_int16, which takes ten times as long for what cannot come here.
+        newest = np.clip(samples[-size:] * FULL_SCALE, -FULL_SCALE, FULL_SCALE - 1).astype(np.int16)
         with self._lock:
             at = (self.end + len(samples) - len(newest)) % size
             first = newest[: size - at]
@@ -135,9 +145,13 @@ class Ring:
         with self._lock:
             since = min(self.end, max(since, self.end - size, 0))
             first, behind = since % size, self.end % size
-            if since == self.end or first < behind:
-                return since, self._kept[first:behind].copy() if since < self.end else EMPTY
-            return since, np.concatenate([self._kept[first:], self._kept[:behind]])
+            if since == self.end:
+                return since, EMPTY
+            parts = [self._kept[first:behind]]
+            if first >= behind:
+                parts = [self._kept[first:], self._kept[:behind]]
+            kept = np.concatenate(parts)
+        return since, audio_to_float32(kept)
 
 
 class Listener:
@@ -151,11 +165,17 @@ class Listener:
         self._mel_start = 0
         self._mel_end = 0
 
-    def answer(self, question: Question) -> tuple[float | None, str | None]:
-        """Judge what was heard until now."""
+    def answer(
+        self, question: Question, hurry: Callable[[], bool] = lambda: False
+    ) -> tuple[float | None, str | None]:
+        """Judge what was heard until now.
+
+        ``hurry``: whether the words may be left out, for the sake of others; asked once the sound
+        has been judged.
+        """
         probability = self._judge(question.start) if self._sound and question.sound else None
         words = None
-        if self._words and question.words:
+        if self._words and question.words and (probability is None or not hurry()):
             try:
                 words = self._read(question.start)
             except Exception:
@@ -187,6 +207,11 @@ class _Stream:
         self.loop = asyncio.get_running_loop()
         self.listener = listener
         self.question: Question | None = None
+        """What waits."""
+        self.asked: Question | None = None
+        """What is being answered, unless it has been forgotten."""
+        self.asked_at = 0.0
+        """When what waits was asked, on the monotonic clock."""
         self._worker = worker
         self._deliver: Deliver | None = deliver
         self._fail: Fail | None = fail
@@ -198,7 +223,7 @@ class _Stream:
         self._worker.submit(self, question)
 
     def forget(self) -> None:
-        self.question = None
+        self.question = self.asked = None
 
     def close(self) -> None:
         self._deliver = self._fail = None
@@ -220,11 +245,15 @@ WARMED_WITHIN: Final = 10.0
 
 
 class EndpointWorker:
-    """The thread that judges for all calls, first come, first served."""
+    """The thread that judges for all calls, first come, first served.
+
+    Words are left unread where that would make the next caller's answer late.
+    """
 
     def __init__(self) -> None:
         self._waiting: deque[_Stream] = deque()
         self._wake = threading.Condition()
+        self._sound_takes = self._words_take = 0.0
         self._thread: threading.Thread | None = None
         self._warmed = threading.Event()
         """The models are loaded."""
@@ -278,6 +307,7 @@ class EndpointWorker:
         with self._wake:
             if stream not in self._waiting:
                 self._waiting.append(stream)
+            stream.asked_at = time.monotonic()
             stream.question = question
             self._wake.notify()
 
@@ -290,19 +320,45 @@ class EndpointWorker:
             with self._wake:
                 self._wake.wait_for(lambda: self._waiting)
                 stream = self._waiting.popleft()
-                question, stream.question = stream.question, None
+                question = stream.asked = stream.question
+                stream.question = None
             # A caller who has hung up meanwhile asks nothing.
             if question is not None:
+                metrics.model_queue.note(time.monotonic() - stream.asked_at, "endpointing")
                 self._answer(stream, question)
             del stream
 
     def _answer(self, stream: _Stream, question: Question) -> None:
+        began = time.monotonic()
+        judged = began
+
+        def hurry() -> bool:
+            nonlocal judged
+            judged = time.monotonic()
+            self._sound_takes += LEARNS * (judged - began - self._sound_takes)
+            return stream.asked is not question or self._would_be_late(judged)
+
         try:
-            answer = stream.listener.answer(question)
+            answer = stream.listener.answer(question, hurry)
+            if answer[1] is not None and judged > began:
+                self._words_take += LEARNS * (time.monotonic() - judged - self._words_take)
         except Exception as error:
             call_soon(stream.loop, stream.failed, error)
         else:
             call_soon(stream.loop, stream.answered, question.ticket, *answer)
+
+    def _would_be_late(self, now: float) -> bool:
+        """Whether somebody who waits is answered too late if words are read first.
+
+        With the sound alone callers are cut in upon more often. That is better than to answer all
+        of them late, which is what a queue does once the work is more than a core can do.
+        """
+        with self._wake:
+            asked = [stream.asked_at for stream in self._waiting if stream.question is not None]
+        end = now + self._words_take
+        return any(
+            end + place * self._sound_takes > at + IN_TIME for place, at in enumerate(asked, 1)
+        )
 
 
 def _warm_up(listener: Listener) -> None:

@@ -5,16 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastrtc.audio.convert import as_pcm
-from fastrtc.models.inference import ModelBusy, listening_pool
+from fastrtc.models.inference import ModelBusy
+from fastrtc.models.place import Runner
 from fastrtc.models.stt.moonshine import RATE
 from fastrtc.models.vad.feed import VadFeed
 from fastrtc.models.vad.silero import HYSTERESIS, WINDOW, shared_net
@@ -148,10 +148,10 @@ class Phrases:
 
 async def caption(
     audio: AsyncIterable[tuple[int, NDArray[Any]]] | Iterable[tuple[int, NDArray[Any]]],
-    read: Callable[[Floats], str],
+    reader: Runner[str],
     every: float,
 ) -> AsyncGenerator[Transcript, None]:
-    """The `Transcript`s of a stream of sound; ``read`` is run by the shared recogniser pool."""
+    """The `Transcript`s of a stream of sound; ``reader`` reads its phrases."""
     if isinstance(audio, tuple) and len(audio) == 2 and isinstance(audio[1], np.ndarray):
         raise TypeError("expected an iterable of frames, each (rate, array), got a single frame")
     # The first caller of a process loads it.
@@ -171,7 +171,7 @@ async def caption(
                 room.set()
                 if not phrase.final:
                     phrases.newest = None
-                text = await _text(phrase, read)
+                text = await _text(phrase, reader)
                 # An empty final text takes back what was shown of the phrase.
                 if (text and not phrases.waiting) or (phrase.final and (text or shown)):
                     shown = not phrase.final
@@ -183,10 +183,10 @@ async def caption(
         await asyncio.wait([listening])
 
 
-async def _text(phrase: Phrase, read: Callable[[Floats], str]) -> str:
+async def _text(phrase: Phrase, reader: Runner[str]) -> str:
     while True:
         try:
-            return await listening_pool().arun(partial(read, phrase.samples), urgent=phrase.final)
+            return await reader.arun(phrase.samples, urgent=phrase.final)
         except ModelBusy:
             if not phrase.final:
                 # The next reading has all the words of this one.

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from fastrtc.audio.mono import as_mono
 from fastrtc.models.inference import listening_pool
+from fastrtc.models.place import Here, Runner, Where, placed
 from fastrtc.models.stt.captions import Transcript, caption
 from fastrtc.models.stt.moonshine import RATE, Size, shared_moonshine
 from fastrtc.models.stt.pieces import cut_pieces
@@ -22,6 +23,11 @@ Audio = tuple[int, NDArray[Any]]
 """Rate in Hz, and samples as `as_mono` takes them."""
 MoonshineName = Literal["moonshine/tiny", "moonshine/base"]
 NAMES: Final[tuple[str, ...]] = get_args(MoonshineName)
+TIER_SECONDS: Final[dict[MoonshineName, tuple[float, float]]] = {
+    "moonshine/tiny": (0.5, 0.25),
+    "moonshine/base": (1.5, 1.0),
+}
+"""What a tier has for a piece, besides a share of its length: a few times what it takes alone."""
 
 
 @runtime_checkable
@@ -40,7 +46,12 @@ class MoonshineSTT:
     """
 
     def __init__(
-        self, model: MoonshineName = "moonshine/tiny", *, folder: str | Path | None = None
+        self,
+        model: MoonshineName = "moonshine/tiny",
+        *,
+        folder: str | Path | None = None,
+        where: Where = "local",
+        standby: bool = False,
     ) -> None:
         """Load the network and run it once.
 
@@ -48,16 +59,26 @@ class MoonshineSTT:
             model: which one.
             folder: where to look for the weights first; then in ``FASTRTC_MODELS``, in installed
                 packages, on the hub.
+            where: ``"cluster"`` has the tier of models of a Ray cluster read. This process then
+                loads the network when the tier first fails to answer in time, and reads itself.
+            standby: with ``"cluster"``, load it now all the same.
 
         Raises:
-            ValueError: there is no such model.
+            ValueError: there is no such model, or no such place.
             WeightsError: its weights cannot be had; the text says how they can.
         """
         if model not in NAMES:
             raise ValueError(f"expected one of {', '.join(NAMES)}, got {model!r}")
         self.model = model
         size: Size = "tiny" if model == "moonshine/tiny" else "base"
-        self._net = shared_moonshine(size, folder)
+        base, share = TIER_SECONDS[model]
+        self._reader: Runner[str] = placed(
+            where,
+            f"stt-{model.replace('/', '-')}",
+            Here(lambda: shared_moonshine(size, folder).transcribe, lambda: listening_pool()),
+            lambda samples: base + share * len(samples) / RATE,
+            standby=standby,
+        )
         self._vad = Silero()
 
     def stt(self, audio: Audio) -> str:
@@ -76,7 +97,7 @@ class MoonshineSTT:
         samples = as_mono(audio, RATE)
         pool = listening_pool()
         pieces = pool.run(partial(self._pieces, samples), urgent=True)
-        texts = [pool.run(partial(self._read, piece), urgent=True) for piece in pieces]
+        texts = [self._reader.run(piece) for piece in pieces]
         return " ".join(filter(None, texts))
 
     async def astt(self, audio: Audio) -> str:
@@ -84,7 +105,7 @@ class MoonshineSTT:
         samples = await readers.call(as_mono, audio, RATE)
         pool = listening_pool()
         pieces = await pool.arun(partial(self._pieces, samples), urgent=True)
-        texts = [await pool.arun(partial(self._read, piece), urgent=True) for piece in pieces]
+        texts = [await self._reader.arun(piece) for piece in pieces]
         return " ".join(filter(None, texts))
 
     def stt_stream(
@@ -106,24 +127,25 @@ class MoonshineSTT:
         """
         if not every > 0:
             raise ValueError(f"expected every over 0 s, got {every}")
-        return caption(audio, self._read, every)
+        return caption(audio, self._reader, every)
 
     def _pieces(self, samples: NDArray[np.float32]) -> list[NDArray[np.float32]]:
         spans = cut_pieces(self._vad.probabilities(samples), WINDOW, RATE)
         return [samples[start:end] for start, end in spans]
 
-    def _read(self, samples: NDArray[np.float32]) -> str:
-        return self._net.transcribe(samples)
-
 
 def get_stt_model(
-    model: MoonshineName = "moonshine/tiny", *, folder: str | Path | None = None
+    model: MoonshineName = "moonshine/tiny",
+    *,
+    folder: str | Path | None = None,
+    where: Where = "local",
+    standby: bool = False,
 ) -> MoonshineSTT:
     """The on-device recogniser, loaded and warm. It is loaded once in a process.
 
     Takes and raises what `MoonshineSTT` does.
     """
-    return MoonshineSTT(model, folder=folder)
+    return MoonshineSTT(model, folder=folder, where=where, standby=standby)
 
 
 def stt_for_chunks(

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Callable, Generator
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Final, Literal, overload
 
 from fastrtc.models.inference import speaking_pool
-from fastrtc.models.tts.kokoro import RATE, shared_kokoro
+from fastrtc.models.place import Here, Runner, Where, placed
+from fastrtc.models.tts.kokoro import RATE, KokoroNet, shared_kokoro
 from fastrtc.models.tts.kokoro_weights import VOICES
 from fastrtc.models.tts.talk import Floats
 from fastrtc.models.tts.voice import ClauseVoice, Part
@@ -17,6 +17,10 @@ from fastrtc.threads import readers
 
 if TYPE_CHECKING:
     from fastrtc.models.tts.cartesia import CartesiaTTSModel
+
+TIER_SECONDS: Final = 1.0
+TIER_SECONDS_A_LETTER: Final = 0.05
+"""What a tier has for a clause: somewhat over twice what it takes alone."""
 
 
 @dataclass
@@ -48,18 +52,29 @@ class KokoroTTSModel(ClauseVoice[KokoroTTSOptions]):
     It takes about half of the time that its sound lasts.
     """
 
-    def __init__(self, *, folder: str | Path | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        folder: str | Path | None = None,
+        where: Where = "local",
+        standby: bool = False,
+    ) -> None:
         """Load the network and let it say something.
 
         Args:
             folder: where to look for the weights first; then in ``FASTRTC_MODELS``, in installed
                 packages, on the hub.
+            where: ``"cluster"`` has the tier of models of a Ray cluster speak. This process then
+                loads the network when the tier first fails to answer in time, and speaks itself.
+            standby: with ``"cluster"``, load it now all the same.
 
         Raises:
+            ValueError: there is no such place.
             ImportError: ``fastrtc[tts]`` is not installed.
             WeightsError: its weights cannot be had; the text says how they can.
         """
-        self._net = shared_kokoro(folder)
+        here = _KokoroHere(lambda: shared_kokoro(folder))
+        self._voice: Runner[Floats] = placed(where, "tts-kokoro", here, _bound, standby=standby)
 
     def _checked(self, options: KokoroTTSOptions | None) -> KokoroTTSOptions:
         if options is None:
@@ -75,24 +90,54 @@ class KokoroTTSModel(ClauseVoice[KokoroTTSOptions]):
     def _parts(
         self, words: str, options: KokoroTTSOptions, *, urgent: bool
     ) -> Generator[Part, None, None]:
-        # A download must not keep the threads that speak for others.
-        self._net.voice(options.voice)
-        yield speaking_pool().run(self._job(words, options), urgent=urgent), True
+        yield self._voice.run(*_given(words, options), urgent=urgent), True
 
     async def _aparts(
         self, words: str, options: KokoroTTSOptions, *, urgent: bool
     ) -> AsyncGenerator[Part, None]:
-        if not self._net.has_voice(options.voice):
-            await readers.call(self._net.voice, options.voice)
-        yield await speaking_pool().arun(self._job(words, options), urgent=urgent), True
+        yield await self._voice.arun(*_given(words, options), urgent=urgent), True
 
-    def _job(self, words: str, options: KokoroTTSOptions) -> partial[Floats]:
-        return partial(self._net.say, words, options.voice, options.speed, options.lang)
+
+def _given(words: str, options: KokoroTTSOptions) -> tuple[str, str, float, str]:
+    """As `KokoroNet.say` takes it."""
+    return words, options.voice, options.speed, options.lang
+
+
+def _bound(words: str, *options: object) -> float:
+    """Seconds that a tier has for a clause."""
+    return TIER_SECONDS + TIER_SECONDS_A_LETTER * len(words)
+
+
+class _KokoroHere(Here[Floats]):
+    """Kokoro in this process."""
+
+    def __init__(self, net: Callable[[], KokoroNet]) -> None:
+        def load() -> Callable[..., Floats]:
+            loaded = net()
+            return lambda *given: loaded.say(*given)
+
+        super().__init__(load, lambda: speaking_pool())
+        self._net = net
+
+    # A download must not keep the threads that speak for others.
+
+    def run(self, *given: Any, urgent: bool = True) -> Floats:
+        self._net().voice(given[1])
+        return super().run(*given, urgent=urgent)
+
+    async def arun(self, *given: Any, urgent: bool = True) -> Floats:
+        if not self.is_loaded or not self._net().has_voice(given[1]):
+            await readers.call(lambda: self._net().voice(given[1]))
+        return await super().arun(*given, urgent=urgent)
 
 
 @overload
 def get_tts_model(
-    model: Literal["kokoro"] = "kokoro", *, folder: str | Path | None = None
+    model: Literal["kokoro"] = "kokoro",
+    *,
+    folder: str | Path | None = None,
+    where: Where = "local",
+    standby: bool = False,
 ) -> KokoroTTSModel: ...
 
 
@@ -110,7 +155,7 @@ def get_tts_model(model: str = "kokoro", **options: Any) -> KokoroTTSModel | Car
         options: of `KokoroTTSModel` or `CartesiaTTSModel`.
 
     Raises:
-        ValueError: there is no such model, or Cartesia has no key.
+        ValueError: there is no such model or place, or Cartesia has no key.
         ImportError, WeightsError: see `KokoroTTSModel`.
     """
     if model == "kokoro":

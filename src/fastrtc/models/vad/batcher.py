@@ -11,11 +11,13 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable
+from time import monotonic
 from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fastrtc import metrics
 from fastrtc.models.vad.silero import CONTEXT, WINDOW, SileroNet, shared_net
 from fastrtc.threads import call_soon
 
@@ -23,6 +25,12 @@ logger = logging.getLogger(__name__)
 
 BATCH: Final = 32
 """Callers per step: 8 to 32 cost half as much a caller as one does, more cost more again."""
+GATHERED: Final = 8
+"""Windows that are worth a step, where there are many callers."""
+MANY: Final = 16
+"""Callers from which on windows are gathered: with fewer the cores are idle anyway."""
+GATHERED_WITHIN: Final = 0.01
+"""Seconds that a window waits for others at the most."""
 BACKLOG: Final = 125
 """Steps that a caller may be behind (4 s) before the oldest are given up."""
 
@@ -77,6 +85,8 @@ class _BatchedStream:
         self.state = np.zeros((2, 1, 128), np.float32)
         self.pending: deque[NDArray[np.float32]] = deque()
         self.in_turn = False
+        self.queued = 0.0
+        """When its turn was asked for."""
         self.behind = False
         """Whether a step was ever skipped."""
         self._windows = Windows()
@@ -88,9 +98,10 @@ class _BatchedStream:
                 self._batcher.submit(self, window)
 
     def close(self) -> None:
-        # The thread may hold this stream for long, and must not hold the call behind it.
-        self.deliver = self.fail = None
-        self._batcher.forget(self)
+        if self.deliver is not None:
+            # The thread may hold this stream for long, and must not hold the call behind it.
+            self.deliver = self.fail = None
+            self._batcher.forget(self)
 
 
 class VadBatcher:
@@ -100,6 +111,7 @@ class VadBatcher:
         self._load = load
         self._turn: deque[_BatchedStream] = deque()
         self._wake = threading.Condition()
+        self._callers = 0
         self._thread: threading.Thread | None = None
 
     def prepare(self) -> None:
@@ -111,6 +123,8 @@ class VadBatcher:
     def open(self, deliver: Deliver, fail: Fail) -> VadStream:
         """See `VadSource`."""
         self.prepare()
+        with self._wake:
+            self._callers += 1
         return _BatchedStream(self, deliver, fail)
 
     def submit(self, stream: _BatchedStream, window: NDArray[np.float32]) -> None:
@@ -121,16 +135,21 @@ class VadBatcher:
             stream.pending.append(window)
             if not stream.in_turn:
                 stream.in_turn = True
+                stream.queued = monotonic()
                 self._turn.append(stream)
-                self._wake.notify()
+                # Not for each: every notice is a switch of threads.
+                if len(self._turn) in (1, GATHERED):
+                    self._wake.notify()
 
     def forget(self, stream: _BatchedStream) -> None:
-        """Drop what waits of a caller."""
+        """Drop what waits of a caller, who has gone."""
         with self._wake:
+            self._callers -= 1
             stream.pending.clear()
 
     def _skip(self, stream: _BatchedStream) -> None:
         """Give up the oldest step. It counts as silence: a call tells its place by its steps."""
+        metrics.dropped.add("vad_step")
         stream.pending.popleft()
         stream.loop.call_soon(_hand_out, [(stream, 0.0)], None)
         if not stream.behind:
@@ -144,6 +163,9 @@ class VadBatcher:
         while True:
             with self._wake:
                 self._wake.wait_for(lambda: self._turn)
+                if self._callers >= MANY:
+                    self._wake.wait_for(lambda: len(self._turn) >= GATHERED, GATHERED_WITHIN)
+                metrics.model_queue.note(monotonic() - self._turn[0].queued, "vad")
                 streams = [self._turn.popleft() for _ in range(min(BATCH, len(self._turn)))]
                 # A caller who has hung up meanwhile has nothing pending.
                 batch = [(s, s.pending.popleft()) for s in streams if s.pending]
@@ -156,6 +178,7 @@ class VadBatcher:
                 for stream in streams:
                     stream.in_turn = bool(stream.pending)
                     if stream.in_turn:
+                        stream.queued = monotonic()
                         self._turn.append(stream)
             del streams, batch
 

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from fastrtc.audio.convert import Pcm
 from fastrtc.session import Session
+from fastrtc.transports.ports import UdpPorts
 from fastrtc.transports.sip.messages import Address
 from fastrtc.transports.sip.rtp import RATE, Incoming, Outgoing
 from fastrtc.transports.sip.sdp import Media
@@ -43,9 +44,14 @@ class SipLine(asyncio.DatagramProtocol):
         self._check: asyncio.TimerHandle | None = None
         session.line = self
 
-    async def open(self, host: str) -> int:
-        """Open a port for the sound; its number."""
-        transport, _ = await self._loop.create_datagram_endpoint(lambda: self, local_addr=(host, 0))
+    async def open(self, host: str, ports: UdpPorts) -> int:
+        """Open a port for the sound; its number.
+
+        Raises:
+            NoUdpPort: none is free.
+        """
+        (opened,) = ports.open([host])
+        transport, _ = await self._loop.create_datagram_endpoint(lambda: self, sock=opened)
         if self._session.ending:
             transport.close()
         self._transport = transport

@@ -11,9 +11,11 @@ from typing import Any, Final, Protocol
 
 from starlette.requests import HTTPConnection
 
+from fastrtc import metrics
 from fastrtc.admission import Refused
 from fastrtc.context import PhoneCall
 from fastrtc.session import Session
+from fastrtc.transports.ports import NoUdpPort, UdpPorts
 from fastrtc.transports.sip.account import SipAccount
 from fastrtc.transports.sip.agent import Confirmed, Ended, Event, Invited, UserAgent
 from fastrtc.transports.sip.dialog import Call, State
@@ -33,6 +35,8 @@ MOST_UNCONFIRMED: Final = 10
 forges its address must not fill all lines."""
 CODES: Final = {
     "concurrency_limit_reached": 486,
+    "shutting_down": 503,
+    "no_udp_port": 503,
     "too_many_unconfirmed_calls": 503,
     "not_authorized": 403,
 }
@@ -58,13 +62,20 @@ class SipListener(asyncio.DatagramProtocol):
     """
 
     def __init__(
-        self, host: str, public_host: str | None, identify: Identify, admit: Admit
+        self,
+        host: str,
+        public_host: str | None,
+        identify: Identify,
+        admit: Admit,
+        ports: UdpPorts,
     ) -> None:
+        """``ports``: what the sound of calls takes."""
         self.port = 0
         self._host = host
         self._public_host = public_host
         self._identify = identify
         self._admit = admit
+        self._ports = ports
         self._agent = UserAgent()
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.DatagramTransport | None = None
@@ -190,9 +201,11 @@ class SipListener(asyncio.DatagramProtocol):
                 await self._connect(call, session)
         except Refused as refused:
             logger.info("A SIP call was refused: %s", refused.error)
+            metrics.refused.add(refused.why)
             self._agent.refuse(call, CODES.get(refused.error, 500), self._loop.time())
         except Exception:
             logger.exception("A SIP call could not be answered")
+            metrics.errors.add("transport")
             self._agent.refuse(call, 500, self._loop.time())
         finally:
             # If it has been answered in no way so far: this line is closing.
@@ -218,7 +231,11 @@ class SipListener(asyncio.DatagramProtocol):
         self._lines[call] = session, line
         session.on_close(lambda: self._lines.pop(call, None))
         try:
-            port = await line.open(self._host)
+            port = await line.open(self._host, self._ports)
+        except NoUdpPort as error:
+            logger.warning("Call %s could not be answered: %s", session.id, error)
+            session.hang_up()
+            raise Refused("no_udp_port") from None
         except Exception:
             self._agent.refuse(call, 500, self._loop.time())
             session.hang_up()

@@ -8,11 +8,12 @@ from typing import Final
 
 import numpy as np
 
+from fastrtc import metrics
 from fastrtc.audio.convert import Pcm, with_channels
 from fastrtc.audio.jitter import JitterBuffer
 from fastrtc.audio.playout import FRAMES_PER_SECOND
 from fastrtc.audio.resample import StreamResampler
-from fastrtc.transports.rtp import PacketLimit, RtpPacket, parse_rtp, write_rtp
+from fastrtc.transports.rtp import Quota, RtpPacket, parse_rtp, write_rtp
 from fastrtc.transports.sip.messages import Address
 from fastrtc.transports.sip.sdp import LAWS, Media
 
@@ -113,7 +114,7 @@ class Incoming:
         """When the source was."""
         self.last = at
         self._media = media
-        self._limit = PacketLimit()
+        self._limit = Quota()
         self._ssrc: int | None = None
         self._changed = at - NEW_SOURCE_SECONDS
         self._size = PACKET
@@ -134,7 +135,10 @@ class Incoming:
         caller's, unless a stranger was quicker than the host that called.
         """
         heard = Heard()
-        if not self._is_caller(source, at) or not self._limit.allows(at):
+        if not self._is_caller(source, at):
+            return heard
+        if not self._limit.allows(at):
+            metrics.dropped.add("flood_packet")
             return heard
         packet = parse_rtp(data)
         if packet is None or not self._is_known(packet):
@@ -152,11 +156,15 @@ class Incoming:
             self._size = len(packet.payload)
         # All kinds share their numbers. A key is no sound, and no loss of it either.
         payload = packet.payload if is_sound else b""
+        late = self._jitter.late
         for part in self._jitter.add(packet.sequence, payload):
             if part is None:
+                metrics.dropped.add("lost_packet")
                 heard.sound.append(np.zeros((1, self._size), np.int16))
             elif part:
                 heard.sound.append(LAWS[self._media.codec].decode(part))
+        if self._jitter.late > late:
+            metrics.dropped.add("late_packet")
         if packet.payload_type == self._media.event_type:
             heard.keys += self._key(packet)
         return heard

@@ -13,6 +13,7 @@ from typing import Any, Final
 import numpy as np
 from starlette.websockets import WebSocket
 
+from fastrtc import metrics
 from fastrtc.admission import Refused
 from fastrtc.audio.convert import Pcm, with_channels
 from fastrtc.audio.far import FarPlayout
@@ -73,11 +74,18 @@ Admit = Callable[[Started], Awaitable[Session]]
 class SocketLine:
     """See `Line`. `serve` runs it from the first message to the last."""
 
-    def __init__(self, socket: WebSocket, wire: Wire, admit: Admit) -> None:
-        """``socket`` has been accepted."""
+    def __init__(
+        self,
+        socket: WebSocket,
+        wire: Wire,
+        admit: Admit,
+        leave: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
+        """``socket`` has been accepted; ``leave`` is awaited before it is closed."""
         self._socket = socket
         self._wire = wire
         self._admit = admit
+        self._leave = leave
         self._loop = asyncio.get_running_loop()
         self._session: Session | None = None
         self._far = FarPlayout(0, marks=False)
@@ -104,6 +112,7 @@ class SocketLine:
             await asyncio.wait([self._reader])
             if not self._reader.cancelled() and (error := self._reader.exception()) is not None:
                 logger.error("A call over a socket failed", exc_info=error)
+                metrics.errors.add("transport")
         finally:
             self._reader.cancel()
             if self._session is None:
@@ -145,6 +154,7 @@ class SocketLine:
             return
         except Exception:
             logger.exception("A call over a socket could not be begun")
+            metrics.errors.add("transport")
             self._refuse(Refused("connection_failed", reason="the server could not begin the call"))
             return
         self._session = session
@@ -158,6 +168,7 @@ class SocketLine:
 
     def _refuse(self, refused: Refused) -> None:
         logger.info("A call over a socket was refused: %s", refused.error)
+        metrics.refused.add(refused.why)
         self._send(self._wire.text(json.dumps(refused.as_reply())))
 
     async def _receive(self) -> Message | None:
@@ -186,6 +197,7 @@ class SocketLine:
             largest = LARGEST_START if self._session is None else LARGEST_MESSAGE
             if len(message) <= largest:
                 return message
+            metrics.dropped.add("bad_message")
             self._complain(f"expected a message of at most {largest} bytes, got {len(message)}")
             if self._session is None:
                 return None
@@ -194,6 +206,7 @@ class SocketLine:
         try:
             return self._wire.read(message)
         except WireError as error:
+            metrics.dropped.add("bad_message")
             self._complain(str(error))
             return None
 
@@ -296,6 +309,8 @@ class SocketLine:
         """See `Line`: what waits is still sent, if the client reads it soon."""
         self._closing = True
         self._ring()
+        if self._leave is not None:
+            await self._leave()
         if self._writer is not None:
             await asyncio.wait([self._writer], timeout=FLUSH_SECONDS)
             self._writer.cancel()

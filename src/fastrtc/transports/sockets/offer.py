@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from starlette.requests import HTTPConnection
 from starlette.websockets import WebSocket
 
+from fastrtc import metrics
 from fastrtc.admission import Refused
 from fastrtc.session import Session
 from fastrtc.transports.addresses import is_from_welcome_page
@@ -23,7 +24,16 @@ Identify = Callable[[HTTPConnection], Awaitable[Any]]
 class Admit(Protocol):
     """Takes a slot for an id, or raises `Refused`."""
 
-    def __call__(self, session_id: str, /, *, watched: bool, identity: Any) -> Session: ...
+    async def __call__(
+        self,
+        session_id: str,
+        /,
+        *,
+        transport: str,
+        watched: bool,
+        identity: Any,
+        reconnected: bool,
+    ) -> Session: ...
 
 
 async def serve_offer(
@@ -44,17 +54,25 @@ async def serve_offer(
         admit: asked when the call begins.
     """
     if not is_from_welcome_page(websocket, origins):
+        metrics.refused.add("unwelcome_origin")
         await websocket.close(REFUSED)
         return
     try:
         identity = await identify(websocket)
-    except Refused:
+    except Refused as refused:
+        metrics.refused.add(refused.why)
         await websocket.close(REFUSED)
         return
     await websocket.accept()
 
     async def start(started: Started) -> Session:
         call_id = started.call_id or secrets.token_hex(12)
-        return admit(call_id, watched=started.watched, identity=identity)
+        return await admit(
+            call_id,
+            transport="websocket",
+            watched=started.watched,
+            identity=identity,
+            reconnected=started.reconnected,
+        )
 
     await SocketLine(websocket, WebSocketWire(*rates), start).serve()

@@ -32,12 +32,14 @@ class Started:
         phone: the facts of a telephone call; None for other clients.
         token: what the platform was told to show, to prove that our webhook sent it.
         watched: whether the client wants to see how turns are taken.
+        reconnected: whether the client has lost a call of this id and comes back.
     """
 
     call_id: str
     phone: PhoneCall | None = None
     token: str = ""
     watched: bool = False
+    reconnected: bool = False
 
 
 class Sound(NamedTuple):

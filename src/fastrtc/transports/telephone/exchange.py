@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import importlib
 import json
 import logging
@@ -9,6 +11,7 @@ import os
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from typing import Any, Final, cast
 from urllib.parse import parse_qsl
 
@@ -16,19 +19,22 @@ from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 from starlette.websockets import WebSocket
 
+from fastrtc import metrics
 from fastrtc.admission import Refused
 from fastrtc.context import PhoneCall
 from fastrtc.session import Session
-from fastrtc.transports.addresses import as_called, is_from_welcome_page, socket_url
+from fastrtc.transports.addresses import as_called, is_from_welcome_page, page_url, socket_url
 from fastrtc.transports.sockets.line import REFUSED, SocketLine
 from fastrtc.transports.sockets.wire import Started
 from fastrtc.transports.telephone.outbound import TwilioAccount
 from fastrtc.transports.telephone.provider import (
     Connection,
     Provider,
+    Returning,
     TelephoneOptions,
     Webhook,
 )
+from fastrtc.transports.telephone.returning import Returns, Ticket, Tickets
 from fastrtc.transports.telephone.tokens import Tokens
 from fastrtc.transports.telephone.twilio import FACTS, twiml
 
@@ -38,24 +44,36 @@ SECRETS: Final = ("FASTRTC_SECRET", "TWILIO_AUTH_TOKEN")
 """Variables, the first of which that is set signs our tokens."""
 LARGEST_WEBHOOK: Final = 65_536
 """Bytes."""
+RETURN: Final = "fastrtc_return"
+"""What carries the ticket, in the query of a webhook that is asked again for a call."""
+CLOSED_WITHIN: Final = 2.0
+"""Seconds that a session has to end whose call comes back before it knows of the break."""
 
 logger = logging.getLogger(__name__)
 
-AdmitPhone = Callable[[PhoneCall, WebSocket], Awaitable[Session]]
-"""Takes a slot for a call, or raises `Refused`."""
+AdmitPhone = Callable[[PhoneCall, WebSocket, bool], Awaitable[Session]]
+"""Takes a slot for a call, or raises `Refused`; True for one that comes back."""
+
+
+FindRefusal = Callable[[], Awaitable["Refused | None"]]
+"""Says why no call may come in now, if that is so."""
 
 
 class Exchange:
     """Answers the platforms of the telephone network."""
 
-    def __init__(self, options: TelephoneOptions, admit: AdmitPhone) -> None:
+    def __init__(self, options: TelephoneOptions, returns: Returns, admit: AdmitPhone) -> None:
         self._options = options
+        self._returns = returns
         self._admit = admit
         self._providers: dict[str, Provider] = {}
         known = [name for name in SECRETS if os.environ.get(name)]
         # Minted and spent by this process alone where there is no secret to share.
         self._secret = os.environ[known[0]] if known else secrets.token_hex()
+        self._is_shared = bool(known)
         self._tokens: dict[str, Tokens] = {}
+        self._live: dict[str, Session] = {}
+        """By the id of the connection."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -74,6 +92,13 @@ class Exchange:
                     f"set {provider.secret_name}, or Stream(telephone=False) to have no such routes"
                     if provider.secret_name
                     else "it signs nothing, so give the stream an authorize function",
+                )
+
+            if self._come_back(provider) and not self._is_shared:
+                logger.warning(
+                    "Telephone calls of %s come back as new ones to a server that was restarted: "
+                    "set FASTRTC_SECRET, the same for all servers",
+                    name,
                 )
 
     def add(self, provider: Provider) -> None:
@@ -95,11 +120,20 @@ class Exchange:
         return self._providers[name]
 
     async def answer(
-        self, name: str, request: Request, mounted: str, *, busy: Callable[[], bool]
+        self,
+        name: str,
+        request: Request,
+        mounted: str,
+        *,
+        refusal: FindRefusal,
     ) -> Response:
         """Answer the webhook of an incoming call: connect it with our media socket.
 
-        ``mounted``: what stands before the stream's routes.
+        Args:
+            name: of the platform.
+            request: what it asks.
+            mounted: what stands before the stream's routes.
+            refusal: asked whether a call may come in now.
         """
         provider = self.provider(name)
         webhook = await read_webhook(request)
@@ -107,15 +141,46 @@ class Exchange:
             return Response(f"expected at most {LARGEST_WEBHOOK} bytes", 413)
         if provider.has_secret and not provider.is_signed(webhook):
             logger.warning("A webhook of %s was refused: its signature does not verify", name)
+            metrics.refused.add("not_authorized")
             return Response("The signature does not verify.", 403)
-        if busy():
-            logger.info("A call over %s was turned away: all lines are busy", name)
+        given = request.query_params.get(RETURN)
+        if given is None or not isinstance(provider, Returning):
+            ticket: Ticket | None = Ticket()
+        elif not provider.asks(webhook):
+            return Response()
+        elif (lost := self._tickets_of(name).read(given)) is not None:
+            document, kind = await self._answer_again(
+                provider, webhook, request, mounted, lost, refusal
+            )
+            return Response(document, media_type=kind)
+        else:
+            # Nobody knows how often it has come back already, so it is the last time.
+            ticket = None
+        if self._turned_away(name, await refusal()):
             document, kind = provider.refuse(webhook)
         else:
-            url = socket_url(request, handler_path(request, mounted, name))
-            connection = Connection(url, self.token(name), self._options)
+            connection = self._connection(name, request, mounted, self._options, ticket)
             document, kind = provider.connect(webhook, connection)
         return Response(document, media_type=kind)
+
+    async def _answer_again(
+        self,
+        provider: Returning,
+        webhook: Webhook,
+        request: Request,
+        mounted: str,
+        lost: Ticket,
+        refusal: FindRefusal,
+    ) -> tuple[str, str]:
+        """The document for a call whose connection is gone, and its media type."""
+        ticket = await self._next(lost)
+        if ticket is None or self._turned_away(provider.name, await refusal()):
+            # Not refused: it was answered long ago, so there is no busy signal.
+            return provider.dismiss(self._options)
+        # A recording goes on beside the call.
+        options = replace(self._options, greeting=self._options.interrupted, record=False)
+        connection = self._connection(provider.name, request, mounted, options, ticket, again=True)
+        return provider.connect(webhook, connection)
 
     async def serve(
         self, name: str, websocket: WebSocket, origins: Sequence[str] | None = None
@@ -126,11 +191,14 @@ class Exchange:
         """
         provider = self.provider(name)
         if not provider.has_secret and not is_from_welcome_page(websocket, origins):
+            metrics.refused.add("unwelcome_origin")
             await websocket.close(REFUSED)
             return
         await websocket.accept()
+        line, session = "", None
 
         async def admit(started: Started) -> Session:
+            nonlocal line, session
             if started.phone is None:
                 raise Refused("no_telephone_call")
             if provider.has_secret and not self._is_ours(provider, started, websocket):
@@ -139,14 +207,39 @@ class Exchange:
                     name,
                 )
                 raise Refused("not_authorized")
-            return await self._admit(started.phone, websocket)
+            shown = self._tokens_of(name).read(started.token)
+            line = shown.line if shown is not None else ""
+            again = shown is not None and shown.again
+            try:
+                session = await self._admit(started.phone, websocket, again)
+            except Refused as refused:
+                # While this server stops, another may take the call.
+                if line and refused.error != "shutting_down":
+                    await self._returns.note_end(line)
+                raise
+            if line:
+                self._live[line] = session
+            return session
 
-        await SocketLine(websocket, provider.wire(), admit).serve()
+        async def leave() -> None:
+            # Before the socket is closed: then the platform asks.
+            if line and session is not None and session.ended_by:
+                await self._returns.note_end(line)
+
+        try:
+            await SocketLine(websocket, provider.wire(), admit, leave).serve()
+        finally:
+            self._live.pop(line, None)
 
     async def call(self, account: TwilioAccount, to: str, from_: str, url: str) -> str:
         """Call somebody over Twilio; see `Stream.call`."""
+        ticket = Ticket()
+        token = self._tokens_of("twilio").mint(time.time(), ticket.line)
+        back = ""
+        if self._come_back(self.provider("twilio")):
+            back = self._back("twilio", f"{url.rstrip('/')}/telephone/incoming", ticket)
         url = f"{_as_socket(url)}/telephone/handler"
-        connection = Connection(url, self.token("twilio"), self._options)
+        connection = Connection(url, token, self._options, back)
         facts = dict(zip(FACTS, (from_, to), strict=True))
         return await account.call(to, from_, twiml(connection, facts), self._options)
 
@@ -159,6 +252,60 @@ class Exchange:
         if name not in self._tokens:
             self._tokens[name] = Tokens(f"{name} {self._secret}")
         return self._tokens[name]
+
+    def _tickets_of(self, name: str) -> Tickets:
+        return Tickets(f"{name} {self._secret}")
+
+    def _come_back(self, provider: Provider) -> bool:
+        """Whether documents for this platform let a call come back."""
+        asked = self._options.returns
+        wanted = self._returns.by_default if asked is None else asked
+        return wanted and isinstance(provider, Returning)
+
+    def _connection(
+        self,
+        name: str,
+        request: Request,
+        mounted: str,
+        options: TelephoneOptions,
+        ticket: Ticket | None,
+        *,
+        again: bool = False,
+    ) -> Connection:
+        """What the caller of a webhook shall connect a call with, which may return by a ticket."""
+        url = socket_url(request, handler_path(request, mounted, name))
+        token = self._tokens_of(name).mint(time.time(), ticket.line if ticket else "", again=again)
+        back = ""
+        if ticket is not None and self._come_back(self.provider(name)):
+            back = self._back(name, webhook_url(request), ticket)
+        return Connection(url, token, options, back)
+
+    def _turned_away(self, name: str, refused: Refused | None) -> bool:
+        if refused is None:
+            return False
+        logger.info("A call over %s was turned away: %s", name, refused.error)
+        metrics.refused.add(refused.why)
+        return True
+
+    def _back(self, name: str, url: str, ticket: Ticket) -> str:
+        """The address at which to ask again for a call, when its connection is gone."""
+        mark = "&" if "?" in url else "?"
+        return f"{url}{mark}{RETURN}={self._tickets_of(name).write(ticket)}"
+
+    async def _next(self, lost: Ticket) -> Ticket | None:
+        """The ticket for the next connection of a call that has lost one; None if it is over."""
+        if await self._returns.has_ended(lost.line):
+            return None
+        if (session := self._live.get(lost.line)) is not None:
+            # The platform knows it before us; its slot, and maybe its id, are wanted again.
+            with contextlib.suppress(asyncio.TimeoutError, TimeoutError):
+                await asyncio.wait_for(session.close(), CLOSED_WITHIN)
+        ticket = lost.after_break(time.time())
+        if ticket is None:
+            logger.warning("A telephone call is ended, as it was interrupted again and again")
+        else:
+            logger.info("A telephone call comes back, as its media socket broke")
+        return ticket
 
     def _is_ours(self, provider: Provider, started: Started, websocket: WebSocket) -> bool:
         if self._tokens_of(provider.name).spend(started.token, time.time()):
@@ -192,6 +339,14 @@ def handler_path(connection: HTTPConnection, mounted: str, name: str) -> str:
         return f"{place}/handler"
     own = "" if name == "twilio" else f"/{name}"
     return f"{connection.scope.get('root_path', '')}{mounted}/telephone{own}/handler"
+
+
+def webhook_url(request: Request) -> str:
+    """Where a webhook was asked, as seen from outside, without the ticket if there was one."""
+    # Not taken apart and put together: its sender signs every character.
+    parts = request.url.query.split("&")
+    query = "&".join(part for part in parts if not part.startswith(f"{RETURN}="))
+    return page_url(request, request.url.path) + (f"?{query}" if query else "")
 
 
 def _fields(body: bytes, kind: str) -> dict[str, Any]:

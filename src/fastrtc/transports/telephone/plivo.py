@@ -45,6 +45,7 @@ from fastrtc.transports.telephone.twilio import (
     attributes,
     document,
     read_parameters,
+    redirect,
 )
 
 PACKED: Final = "fastrtc"
@@ -190,13 +191,21 @@ class Plivo:
             _speak(options.greeting, options)
             + _recording(options.record)
             + f"<Stream{attributes(stream)}>{escape(connection.url)}</Stream>"
-            + _speak(options.goodbye, options)
+            + (redirect(connection.back) if connection.back else _speak(options.goodbye, options))
         )
         return answer, "application/xml"
 
     def refuse(self, webhook: Webhook) -> tuple[str, str]:
         """See `Provider`."""
         return document('<Hangup reason="busy"/>'), "application/xml"
+
+    def asks(self, webhook: Webhook) -> bool:
+        """See `Returning`: a redirect always does."""
+        return True
+
+    def dismiss(self, options: TelephoneOptions) -> tuple[str, str]:
+        """See `Returning`."""
+        return document(_speak(options.goodbye, options) + "<Hangup/>"), "application/xml"
 
     def wire(self) -> PlivoWire:
         """See `Provider`."""

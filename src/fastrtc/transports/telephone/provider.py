@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from fastrtc.transports.sockets.wire import Wire
 
@@ -16,6 +16,12 @@ class TelephoneOptions:
     Attributes:
         greeting: what the platform's voice says before the call is connected; None for nothing.
         goodbye: what it says when the line has ended the call; None for nothing.
+        returns: whether a call comes back whose media socket broke, with nobody having ended it:
+            the platform asks the webhook again, and whoever answers there takes the call, with
+            ``get_current_context().reconnected``. None for no in one process, and yes in a
+            cluster. Platforms that cannot do it leave it out.
+        interrupted: what the platform's voice says to a caller who comes back, in the place of
+            the greeting; None for nothing.
         voice: the platform's voice for these, such as ``"alice"``; None for its default.
         language: their language, such as ``"en-GB"``; None for its default.
         record: whether the platform records the call: True, or its options by name.
@@ -27,6 +33,8 @@ class TelephoneOptions:
 
     greeting: str | None = "One moment, please."
     goodbye: str | None = "Goodbye."
+    returns: bool | None = None
+    interrupted: str | None = "One moment, please. The line was interrupted."
     voice: str | None = None
     language: str | None = None
     record: bool | Mapping[str, str] = False
@@ -62,11 +70,14 @@ class Connection:
         url: our media socket, ``wss://...``.
         token: what it must show there.
         options: see `TelephoneOptions`.
+        back: the address of the webhook that is to be asked, by POST, when the socket is gone;
+            empty where the goodbye is said then.
     """
 
     url: str
     token: str
     options: TelephoneOptions
+    back: str = ""
 
 
 class Provider(Protocol):
@@ -92,3 +103,14 @@ class Provider(Protocol):
 
     def wire(self) -> Wire:
         """The dialect of its media socket, for one call."""
+
+
+@runtime_checkable
+class Returning(Provider, Protocol):
+    """A `Provider` whose documents can end with `Connection.back`."""
+
+    def asks(self, webhook: Webhook) -> bool:
+        """Whether this, at that address, asks what to do next, and is no mere news."""
+
+    def dismiss(self, options: TelephoneOptions) -> tuple[str, str]:
+        """The document that says the goodbye and ends a call that was answered; its media type."""

@@ -36,8 +36,15 @@ from fastrtc.transports.sockets.wire import (
     read_payload,
     text_of,
 )
-from fastrtc.transports.telephone.provider import Connection, Webhook
-from fastrtc.transports.telephone.twilio import LEAD, TOKEN, document, read_parameters, twiml
+from fastrtc.transports.telephone.provider import Connection, TelephoneOptions, Webhook
+from fastrtc.transports.telephone.twilio import (
+    LEAD,
+    TOKEN,
+    document,
+    farewell,
+    read_parameters,
+    twiml,
+)
 
 STREAM: Final = {
     "codec": "PCMU",
@@ -171,6 +178,14 @@ class Telnyx:
     def refuse(self, webhook: Webhook) -> tuple[str, str]:
         """See `Provider`."""
         return document('<Reject reason="busy"/>'), "application/xml"
+
+    def asks(self, webhook: Webhook) -> bool:
+        """See `Returning`: a redirect always does."""
+        return True
+
+    def dismiss(self, options: TelephoneOptions) -> tuple[str, str]:
+        """See `Returning`."""
+        return farewell(options), "application/xml"
 
     def wire(self) -> TelnyxWire:
         """See `Provider`."""

@@ -33,7 +33,7 @@ from fastrtc.transports.sockets.wire import (
     read_payload,
     text_of,
 )
-from fastrtc.transports.telephone.provider import Connection, Webhook
+from fastrtc.transports.telephone.provider import Connection, TelephoneOptions, Webhook
 
 TOKEN: Final = "fastrtc_token"
 """The custom parameter that carries the one-time token."""
@@ -160,6 +160,14 @@ class Twilio:
         """See `Provider`."""
         return document('<Reject reason="busy"/>'), "application/xml"
 
+    def asks(self, webhook: Webhook) -> bool:
+        """See `Returning`: a redirect always does."""
+        return True
+
+    def dismiss(self, options: TelephoneOptions) -> tuple[str, str]:
+        """See `Returning`."""
+        return farewell(options), "application/xml"
+
     def wire(self) -> TwilioWire:
         """See `Provider`."""
         return TwilioWire()
@@ -182,7 +190,7 @@ def twiml(connection: Connection, facts: Mapping[str, str]) -> str:
     parameters[TOKEN] = connection.token
     status = {"statusCallback": options.status_callback} if options.status_callback else {}
     return document(
-        _say(options.greeting, connection)
+        _say(options.greeting, options)
         + _recording(options.record)
         + f"<Connect><Stream{attributes({'url': connection.url, **status})}>"
         + "".join(
@@ -190,8 +198,18 @@ def twiml(connection: Connection, facts: Mapping[str, str]) -> str:
             for name, value in parameters.items()
         )
         + "</Stream></Connect>"
-        + _say(options.goodbye, connection)
+        + (redirect(connection.back) if connection.back else _say(options.goodbye, options))
     )
+
+
+def farewell(options: TelephoneOptions) -> str:
+    """The TwiML that ends a call."""
+    return document(_say(options.goodbye, options) + "<Hangup/>")
+
+
+def redirect(url: str) -> str:
+    """The verb that asks another webhook what to do next."""
+    return f'<Redirect method="POST">{escape(url)}</Redirect>'
 
 
 def document(inner: str) -> str:
@@ -217,10 +235,9 @@ def read_parameters(given: Any) -> dict[str, str]:
     return {str(name): str(value) for name, value in given.items()}
 
 
-def _say(text: str | None, connection: Connection) -> str:
+def _say(text: str | None, options: TelephoneOptions) -> str:
     if not text:
         return ""
-    options = connection.options
     how = {"voice": options.voice, "language": options.language}
     return f"<Say{attributes({k: v for k, v in how.items() if v})}>{escape(text)}</Say>"
 

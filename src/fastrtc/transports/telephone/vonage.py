@@ -44,6 +44,8 @@ CODING: Final = "audio/l16;rate=16000"
 """What our document asks for."""
 HEADER_BYTES: Final = 512
 """Bytes that the headers of an endpoint may have."""
+LOST: Final = ("disconnected", "failed", "unanswered")
+"""What an event says of an endpoint that is gone, or that could not be reached."""
 
 
 class VonageWire:
@@ -156,7 +158,10 @@ class Vonage:
             ValueError: the parameters are more than Vonage carries, or the voice is no number.
         """
         options = connection.options
-        facts = {name: str(webhook.fields.get(name) or "") for name in FACTS}
+        # An event is about the endpoint; its headers are those of the call, which we have given.
+        known = webhook.fields.get("headers")
+        fields = known if isinstance(known, dict) else webhook.fields
+        facts = {name: str(fields.get(name) or "") for name in FACTS}
         headers = {**options.parameters, **{k: v for k, v in facts.items() if v}}
         headers[TOKEN] = connection.token
         size = len(json.dumps(headers).encode())
@@ -168,18 +173,31 @@ class Vonage:
             "content-type": CODING,
             "headers": headers,
         }
-        told = {"eventUrl": [options.status_callback]} if options.status_callback else {}
+        told: dict[str, Any] = {}
+        if options.status_callback:
+            told = {"eventUrl": [options.status_callback]}
+        if connection.back:
+            # The answer to an event of this type may be what happens next.
+            told = {"eventType": "synchronous", "eventUrl": [connection.back]}
         actions = [
             *_talk(options.greeting, options),
             *_record(options.record),
             {"action": "connect", "endpoint": [endpoint], **told},
-            *_talk(options.goodbye, options),
+            *([] if connection.back else _talk(options.goodbye, options)),
         ]
         return json.dumps(actions), "application/json"
 
     def refuse(self, webhook: Webhook) -> tuple[str, str]:
         """See `Provider`. Vonage knows no busy signal; a call with nothing left to do ends."""
         return "[]", "application/json"
+
+    def asks(self, webhook: Webhook) -> bool:
+        """See `Returning`: of all events of the endpoint, those that say that it is gone."""
+        return webhook.fields.get("status") in LOST
+
+    def dismiss(self, options: TelephoneOptions) -> tuple[str, str]:
+        """See `Returning`: a call with nothing left to do ends."""
+        return json.dumps(_talk(options.goodbye, options)), "application/json"
 
     def wire(self) -> VonageWire:
         """See `Provider`."""

@@ -4,11 +4,30 @@ which engine it is.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from fastrtc.audio.convert import Pcm
+from fastrtc.transports.opus import OpusOptions
 from fastrtc.transports.webrtc.candidates import RemoteCandidate
 from fastrtc.transports.webrtc.sdp import Offer
+
+
+@dataclass(frozen=True)
+class Sound:
+    """The sound of a call, as our side has it.
+
+    Attributes:
+        rate_in: what is wanted of the client, in Hz; a peer comes as near as its codec can.
+        rate_out: of the frames that are sent, in Hz.
+        channels: of both.
+        opus: how it is encoded.
+    """
+
+    rate_in: int
+    rate_out: int
+    channels: int
+    opus: OpusOptions
 
 
 class PeerEvents(Protocol):
@@ -57,5 +76,5 @@ class Peer(Protocol):
 class Engine(Protocol):
     """Makes peers."""
 
-    def peer(self, events: PeerEvents, *, rate: int, channels: int) -> Peer:
-        """A peer that sends at ``rate`` and hears ``channels`` channels."""
+    def peer(self, events: PeerEvents, sound: Sound) -> Peer:
+        """A peer for one call."""

@@ -103,5 +103,30 @@ def write_report(
     return _packet(kind, count, body + blocks) + _packet(SOURCE_DESCRIPTION, 1, item)
 
 
+def reported_loss(report: bytes, ssrc: int) -> float | None:
+    """The share of our packets that the far side lost lately, 0 to 1, as its reports have it.
+
+    Args:
+        report: a compound RTCP packet (RFC 3550, 6.4), whatever came.
+        ssrc: ours.
+
+    Returns:
+        None where it says nothing of us, or makes no sense.
+    """
+    found = None
+    while len(report) >= 8:
+        first, kind, words = struct.unpack_from("!BBH", report)
+        size = 4 * (words + 1)
+        if first >> 6 != 2 or size > len(report):
+            break
+        begin = {SENDER_REPORT: 28, RECEIVER_REPORT: 8}.get(kind, size)
+        for at in range(begin, min(size, begin + 24 * (first & 0x1F)) - 23, 24):
+            source, lost = struct.unpack_from("!II", report, at)
+            if source == ssrc:
+                found = (lost >> 24) / 256
+        report = report[size:]
+    return found
+
+
 def _packet(kind: int, count: int, body: bytes) -> bytes:
     return struct.pack("!BBH", 0x80 | count, kind, len(body) // 4) + body

@@ -169,6 +169,9 @@ class Answerer:
         stereo: whether we want to hear stereo.
         data_port: SCTP port of our data channel.
         largest_message: in bytes, on the data channel.
+        alive: how often something is sent, be it sound or not, in milliseconds; 0 for no promise.
+            Clients take us for lost if nothing comes: it is an attribute of our own, which others
+            pass over (RFC 8866, 5.13).
     """
 
     session: tuple[int, int]
@@ -182,6 +185,7 @@ class Answerer:
     stereo: bool
     data_port: int = 5000
     largest_message: int = 65_536
+    alive: int = 0
 
 
 def write_answer(offer: Offer, ours: Answerer) -> str:
@@ -195,6 +199,7 @@ def write_answer(offer: Offer, ours: Answerer) -> str:
         "t=0 0",
         *([f"a=group:BUNDLE {bundle}"] if offer.bundled else []),
         "a=msid-semantic:WMS *",
+        *([f"a=x-alive:{ours.alive}"] if ours.alive else []),
     ]
     for index, section in enumerate(offer.sections):
         if index == offer.audio:

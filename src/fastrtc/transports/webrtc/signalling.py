@@ -7,11 +7,14 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, Protocol, TypeGuard
 
+from fastrtc import metrics
 from fastrtc.admission import Refused
 from fastrtc.audio.convert import Pcm
 from fastrtc.session import Session
+from fastrtc.transports.opus import OpusOptions
+from fastrtc.transports.ports import NoUdpPort
 from fastrtc.transports.webrtc.candidates import CandidateError, parse_candidate
-from fastrtc.transports.webrtc.engine import Engine, Peer
+from fastrtc.transports.webrtc.engine import Engine, Peer, Sound
 from fastrtc.transports.webrtc.sdp import Offer, SdpError, parse_offer
 
 logger = logging.getLogger(__name__)
@@ -19,6 +22,8 @@ logger = logging.getLogger(__name__)
 CONNECT_SECONDS: Final = 30.0
 """A call that is not connected by then is dropped, and its slot is free."""
 LONGEST_ID: Final = 256
+NO_PORT: Final = "the server has no free UDP port for the call"
+"""Said to the client, which may have another way, such as a WebSocket."""
 
 Reply = dict[str, Any]
 
@@ -26,7 +31,9 @@ Reply = dict[str, Any]
 class Admit(Protocol):
     """Takes a slot for an id, or raises `Refused`."""
 
-    def __call__(self, session_id: str, /, *, watched: bool, identity: Any) -> Session: ...
+    async def __call__(
+        self, session_id: str, /, *, watched: bool, identity: Any, reconnected: bool
+    ) -> Session: ...
 
 
 Configure = Callable[[], Awaitable[dict[str, Any] | None]]
@@ -124,8 +131,12 @@ class WebRTCLine:
 class Signalling:
     """The WebRTC calls of one stream."""
 
-    def __init__(self, engine: Engine, admit: Admit, configure: Configure) -> None:
-        self._engine = engine
+    def __init__(
+        self, engine: Engine, admit: Admit, configure: Configure, opus: OpusOptions | None = None
+    ) -> None:
+        self.engine = engine
+        """Makes the peers of calls that begin from now on."""
+        self._opus = opus or OpusOptions()
         self._admit = admit
         self._configure = configure
         self._lines: dict[str, WebRTCLine] = {}
@@ -156,22 +167,30 @@ class Signalling:
             return await self._restart(line, offer)
         if line is None and body.get("restart"):
             return _refusal("unknown_connection")
-        return await self._begin(call_id, offer, identity, watched=body.get("watch") is True)
+        watched, reconnected = body.get("watch") is True, body.get("reconnected") is True
+        return await self._begin(call_id, offer, identity, watched=watched, reconnected=reconnected)
 
-    async def _begin(self, call_id: str, offer: Offer, identity: Any, *, watched: bool) -> Reply:
+    async def _begin(
+        self, call_id: str, offer: Offer, identity: Any, *, watched: bool, reconnected: bool
+    ) -> Reply:
         try:
-            session = self._admit(call_id, watched=watched, identity=identity)
+            session = await self._admit(
+                call_id, watched=watched, identity=identity, reconnected=reconnected
+            )
         except Refused as refused:
+            metrics.refused.add(refused.why)
             return refused.as_reply()
         except Exception:
             logger.exception("Call %s could not be begun", call_id)
+            metrics.errors.add("transport")
             return _refusal("connection_failed", reason="the server could not begin the call")
         line = WebRTCLine(session, offer)
         self._lines[call_id] = line
         session.on_close(lambda: self._forget(call_id, line))
-        rate, channels = session.handler.output_sample_rate, session.channels
+        handler = session.handler
+        rates = handler.input_sample_rate, handler.output_sample_rate
         # It is there at once: candidates may come before the answer is made.
-        line.peer = self._engine.peer(line, rate=rate, channels=channels)
+        line.peer = self.engine.peer(line, Sound(*rates, session.channels, self._opus))
         try:
             answer = await line.peer.answer(offer, await self._configure())
         except BaseException as error:
@@ -181,7 +200,12 @@ class Signalling:
                 raise
             if ending:
                 return _refusal("connection_closed")
+            if isinstance(error, NoUdpPort):
+                logger.warning("Call %s could not be answered: %s", call_id, error)
+                metrics.refused.add("no_udp_port")
+                return _refusal("connection_failed", reason=NO_PORT)
             logger.exception("Call %s could not be answered", call_id)
+            metrics.errors.add("transport")
             return _refusal("connection_failed", reason="the server could not answer the offer")
         if session.ending:
             return _refusal("connection_closed")
@@ -191,10 +215,14 @@ class Signalling:
         try:
             # Asked again: the credentials of the first offer may have run out.
             answer = await line.restart(offer, await self._configure())
-        except Exception:
+        except Exception as error:
             if line.session.ending:
                 return _refusal("unknown_connection")
+            if isinstance(error, NoUdpPort):
+                logger.warning("Call %s could not restart ICE: %s", line.session.id, error)
+                return _refusal("connection_failed", reason=NO_PORT)
             logger.exception("Call %s could not restart ICE", line.session.id)
+            metrics.errors.add("transport")
             return _refusal("connection_failed", reason="the server could not answer the offer")
         return {"sdp": answer, "type": "answer"}
 

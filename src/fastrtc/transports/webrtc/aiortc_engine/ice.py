@@ -12,6 +12,7 @@ import aioice
 from aiortc import RTCIceServer
 from aiortc.rtcicetransport import connection_kwargs
 
+from fastrtc.transports.webrtc.aiortc_engine.gathering import Connection, MediaSockets
 from fastrtc.transports.webrtc.candidates import RemoteCandidate, parse_candidate_text
 from fastrtc.transports.webrtc.sdp import Offer
 
@@ -19,34 +20,11 @@ logger = logging.getLogger(__name__)
 
 DEFAULT_SERVERS: Final = ({"urls": "stun:stun.l.google.com:19302"},)
 """As browsers' samples and older servers have it: a host behind NAT needs to learn its address."""
-GATHER_SECONDS: Final = 1.5
-"""A STUN or TURN server that does not answer in this time is done without."""
 GRACE_SECONDS: Final = 15.0
 """How long a broken way may take to be mended by an ICE restart before the call is over."""
 MOST_CANDIDATES: Final = 100
 UNSENT: Final = 50
 """Packets (1 s) that may wait for a TURN server before more are dropped."""
-
-
-class _Connection(aioice.Connection):
-    """An aioice connection that gives media packets away at once, without its queue.
-
-    The queue wakes a task for every datagram, and media are nearly all of them.
-    """
-
-    on_media: Callable[[bytes], None]
-
-    def data_received(self, data: bytes, component: int) -> None:
-        # RFC 7983: 128 to 191 is RTP or RTCP, and everything else is for DTLS.
-        if data and 127 < data[0] < 192:
-            self.on_media(data)
-        else:
-            super().data_received(data, component)
-
-    async def get_component_candidates(
-        self, component: int, addresses: list[str], timeout: int = 5
-    ) -> list[aioice.Candidate]:
-        return await super().get_component_candidates(component, addresses, GATHER_SECONDS)  # type: ignore[arg-type]
 
 
 def _connection_options(configuration: dict[str, Any] | None) -> dict[str, Any]:
@@ -75,7 +53,8 @@ class IceLink:
     connection below can be replaced: DTLS only notices a pause.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, sockets: MediaSockets) -> None:
+        self._sockets = sockets
         self.on_media: Callable[[bytes], None] = lambda data: None
         """Takes every packet of RTP and RTCP, still encrypted."""
         self.role = "controlled"
@@ -95,17 +74,21 @@ class IceLink:
 
         Raises:
             ConnectionError: the link was closed meanwhile.
+            NoUdpPort: no port is free for it.
         """
         self._early = self._early or []
-        connection = _Connection(
+        connection = Connection(
             ice_controlling=offer.lite, components=1, **_connection_options(configuration)
         )
-        connection.on_media = lambda data: self.on_media(data)
+        connection.on_media = self.on_media
+        connection.sockets = self._sockets
         try:
             await connection.gather_candidates()
             if self._closed:
                 raise ConnectionError("the call has ended")
         except BaseException:
+            if self._next is not None:
+                self._early = None  # Candidates go on to the connection that there is.
             await connection.close()
             raise
         connection.remote_is_lite = offer.lite

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import secrets
 import time
@@ -17,14 +18,17 @@ from aiortc import RTCCertificate, RTCDataChannel
 from aiortc.rtcdtlstransport import RTCDtlsFingerprint, RTCDtlsParameters, RTCDtlsTransport
 from aiortc.rtcsctptransport import RTCSctpCapabilities, RTCSctpTransport
 
+from fastrtc import metrics
 from fastrtc.audio.convert import Pcm
-from fastrtc.transports.opus import RATE
+from fastrtc.audio.playout import FRAMES_PER_SECOND
 from fastrtc.transports.rtp import parse_rtp
+from fastrtc.transports.webrtc.aiortc_engine.gathering import MediaSockets
 from fastrtc.transports.webrtc.aiortc_engine.ice import IceLink
 from fastrtc.transports.webrtc.candidates import RemoteCandidate
-from fastrtc.transports.webrtc.engine import PeerEvents
+from fastrtc.transports.webrtc.engine import PeerEvents, Sound
 from fastrtc.transports.webrtc.media import Incoming, Outgoing
-from fastrtc.transports.webrtc.rtp import write_report
+from fastrtc.transports.webrtc.place import MediaPlace
+from fastrtc.transports.webrtc.rtp import reported_loss, write_report
 from fastrtc.transports.webrtc.sdp import ANSWERED, Answerer, Offer, write_answer
 
 logger = logging.getLogger(__name__)
@@ -32,6 +36,9 @@ logger = logging.getLogger(__name__)
 SCTP_PORT: Final = 5000
 REPORT_TICKS: Final = 125
 """Ticks of 20 ms between two RTCP reports (2.5 s)."""
+ALIVE_TICKS: Final = 10
+"""Ticks (0.2 s) without a packet after which an empty report is sent: a client to whom nothing
+comes any more knows soon that we are gone."""
 MESSAGES_KEPT: Final = 100
 """Messages that wait for the data channel to open."""
 MESSAGE_BYTES_WAITING: Final = 1 << 20
@@ -53,19 +60,21 @@ class MediaDtls(RTCDtlsTransport):
 
     def _media_came(self, data: bytes) -> None:
         session, peer = self._rx_srtp, self._peer
-        # Reports of the client (RTCP, RFC 5761) say nothing that we act on.
-        if session is None or peer is None or len(data) < 2 or 191 < data[1] < 224:
+        if session is None or peer is None or len(data) < 2:
             return
         try:
-            packet = session.unprotect(data)
+            # Reports are told from media by their second byte (RFC 5761, 4).
+            if 191 < data[1] < 224:
+                peer.report_came(session.unprotect_rtcp(data))
+            else:
+                peer.media_came(session.unprotect(data))
         except pylibsrtp.Error:
             return  # Not from our client, or damaged, or a repetition.
-        peer.media_came(packet)
 
     def send_media(self, data: bytes, *, rtcp: bool = False) -> None:
         """Encrypt a packet and send it at once."""
         session = self._tx_srtp
-        if session is None or self.state != "connected":
+        if session is None:
             return
         try:
             secret = session.protect_rtcp(data) if rtcp else session.protect(data)
@@ -82,11 +91,10 @@ class MediaDtls(RTCDtlsTransport):
 class AiortcPeer:
     """See `Peer`."""
 
-    def __init__(self, events: PeerEvents, rate: int, channels: int) -> None:
+    def __init__(self, events: PeerEvents, sound: Sound, sockets: MediaSockets) -> None:
         self._events = events
-        self._rate = rate
-        self._channels = channels
-        self._link = IceLink()
+        self._sound = sound
+        self._link = IceLink(sockets)
         self._dtls = MediaDtls(self._link, self)
         self._sctp: RTCSctpTransport | None = None
         self._channel: RTCDataChannel | None = None
@@ -97,6 +105,7 @@ class AiortcPeer:
         self._origin = secrets.randbits(62)
         self._version = 0
         self._ticks = 0
+        self._quiet = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._closed = False
 
@@ -107,12 +116,13 @@ class AiortcPeer:
         return self._channel
 
     async def answer(self, offer: Offer, configuration: dict[str, Any] | None) -> str:
+        sound = self._sound
         if offer.opus is not None:
             number, direction = offer.opus.payload_type, ANSWERED[offer.direction]
             if direction in ("sendrecv", "recvonly"):
-                self._incoming = Incoming(number, self._channels)
+                self._incoming = Incoming(number, sound.channels, sound.rate_in)
             if direction in ("sendrecv", "sendonly"):
-                self._outgoing = Outgoing(number, self._rate, self._channels)
+                self._outgoing = Outgoing(number, sound.rate_out, sound.channels, sound.opus)
         if offer.data is not None:
             self._open_sctp()
         self._dtls._set_role("server" if offer.setup == "active" else "client")
@@ -130,11 +140,15 @@ class AiortcPeer:
 
     def send_frame(self, frame: Pcm | None) -> None:
         self._ticks += 1
-        if self._outgoing is not None:
-            for packet in self._outgoing.next(frame):
-                self._dtls.send_media(packet)
+        packets = [] if self._outgoing is None else self._outgoing.next(frame)
+        for packet in packets:
+            self._dtls.send_media(packet)
+        self._quiet = 0 if packets else self._quiet + 1
         if self._ticks % REPORT_TICKS == 1:
             self._report()
+        elif self._quiet >= ALIVE_TICKS:
+            self._quiet = 0
+            self._dtls.send_media(self._sign_of_life, rtcp=True)
 
     def send_message(self, message: str) -> None:
         channel = self._channel
@@ -142,6 +156,7 @@ class AiortcPeer:
             self._unsent.append(message)
         elif channel.bufferedAmount > MESSAGE_BYTES_WAITING:
             logger.warning("A client does not read its data channel: a message was dropped")
+            metrics.dropped.add("unread_message")
         else:
             channel.send(message)
 
@@ -168,10 +183,16 @@ class AiortcPeer:
 
     def media_came(self, data: bytes) -> None:
         """A decrypted packet of media came."""
-        packet = parse_rtp(data)
-        if packet is not None and self._incoming is not None:
-            for pcm in self._incoming.add(packet, time.monotonic()):
-                self._events.heard(RATE, pcm)
+        packet, incoming = parse_rtp(data), self._incoming
+        if packet is not None and incoming is not None:
+            for pcm in incoming.add(packet, time.monotonic()):
+                self._events.heard(incoming.rate, pcm)
+
+    def report_came(self, data: bytes) -> None:
+        """A decrypted packet of reports came."""
+        out = self._outgoing
+        if out is not None and (share := reported_loss(data, out.ssrc)) is not None:
+            out.lost(share)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         if self._closed:
@@ -244,9 +265,17 @@ class AiortcPeer:
         reception = None if incoming is None else incoming.reception
         if sent is None and reception is None:
             return
-        ssrc = out.ssrc if out is not None else 1
-        report = write_report(ssrc, self._cname, sent, time.time(), reception)
+        report = write_report(self._ssrc, self._cname, sent, time.time(), reception)
         self._dtls.send_media(report, rtcp=True)
+
+    @functools.cached_property
+    def _sign_of_life(self) -> bytes:
+        """The cheapest packet that every client takes: a report on nothing (RFC 3550, 6.4.2)."""
+        return write_report(self._ssrc, self._cname, None, 0.0, None)
+
+    @property
+    def _ssrc(self) -> int:
+        return 1 if self._outgoing is None else self._outgoing.ssrc
 
     def _write(self, offer: Offer, connection: aioice.Connection) -> str:
         self._version += 1
@@ -258,10 +287,12 @@ class AiortcPeer:
             candidates=[candidate.to_sdp() for candidate in connection.local_candidates],
             fingerprints=[(f.algorithm, f.value) for f in local],
             setup="passive" if self._dtls._role == "server" else "active",
-            ssrc=self._outgoing.ssrc if self._outgoing is not None else 1,
+            ssrc=self._ssrc,
             cname=self._cname,
-            stereo=self._channels == 2,
+            stereo=self._sound.channels == 2,
             data_port=SCTP_PORT,
+            # A connection of messages alone has no keys for reports.
+            alive=0 if offer.opus is None else ALIVE_TICKS * 1000 // FRAMES_PER_SECOND,
         )
         return write_answer(offer, ours)
 
@@ -269,8 +300,12 @@ class AiortcPeer:
 class AiortcEngine:
     """See `Engine`."""
 
-    def peer(self, events: PeerEvents, *, rate: int, channels: int) -> AiortcPeer:
-        return AiortcPeer(events, rate, channels)
+    def __init__(self, place: MediaPlace | None = None) -> None:
+        """``place``: where media are reached; None for anywhere."""
+        self._sockets = MediaSockets(place or MediaPlace())
+
+    def peer(self, events: PeerEvents, sound: Sound) -> AiortcPeer:
+        return AiortcPeer(events, sound, self._sockets)
 
 
 def _number(text: str | None, default: int) -> int:
