@@ -6,6 +6,7 @@ import asyncio
 import importlib.util
 import json
 import re
+from datetime import datetime, tzinfo
 from pathlib import Path
 from typing import Any
 
@@ -148,10 +149,19 @@ async def test_the_voice_chat_knows_what_an_interrupted_caller_has_heard(
     assert page.outputs[0][0] == {"role": "user", "content": first[-1]["content"]}
 
 
+class HalfPastTen(datetime):
+    """A clock of which we know what is heard: not every time is spoken as clearly."""
+
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> HalfPastTen:
+        return cls(2026, 1, 1, 10, 30, tzinfo=tz)
+
+
 async def test_hello_computer_answers_what_follows_the_word_and_nothing_else(
     tell_me: Sound, computer: Sound, stt: MoonshineSTT
 ) -> None:
     hello = await example("hello_computer")
+    hello.datetime = HalfPastTen
     async with serving(make_app(hello.stream)) as http:
         caller = Caller(http)
         await caller.connect()
@@ -164,7 +174,7 @@ async def test_hello_computer_answers_what_follows_the_word_and_nothing_else(
         heard = await heard_by(caller, stt)
         await caller.hang_up()
     await hello.stream.close()
-    assert words(heard)[:2] == ["it", "is"]
+    assert re.search(r"10[:. ]?30|ten thirty", heard.lower()), heard
 
 
 @pytest.fixture(scope="module")
