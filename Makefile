@@ -24,7 +24,7 @@ define fetch-models
 @$(BIN)/fastrtc models fetch kokoro moonshine/tiny smart-turn || true
 endef
 
-# Their time is virtual, so they may share the machine. The others want it for themselves.
+# Their time is virtual: they take what time the others leave, as those wait for the most part.
 VIRTUAL := tests/audio tests/bench tests/cluster tests/handlers tests/models tests/testing \
 	tests/transports/sip tests/transports/webrtc tests/turns tests/ui \
 	tests/transports/sockets/test_websocket_wire.py \
@@ -34,10 +34,14 @@ VIRTUAL := tests/audio tests/bench tests/cluster tests/handlers tests/models tes
 	turn_servers.py) \
 	$(addprefix tests/transports/telephone/test_,exotel.py plivo.py returning.py signalwire.py \
 	telnyx.py tokens.py twilio_wire.py vonage.py wires.py)
-# They wait for what a page shows, however long that takes, and start a server for each file.
-PAGES := tests/e2e/test_cookbook.py tests/e2e/test_gradio.py
+# Their sound and their crowds have to be in time, so they are run one by one. All others wait for what a
+# page or a call does, however long that takes, and start a server for each file.
+TIMED := $(addprefix tests/e2e/test_,aiortc_caller.py bench.py browser_returns.py cluster.py \
+	cluster_hosts.py light_callers.py many_calls.py model_tier.py networks.py phone_returns.py sip.py \
+	socket_crowd.py socket_fuzz.py)
+PYTEST = $(BIN)/python -m pytest
 
-.PHONY: demo test check format docs clean
+.PHONY: demo test check virtual-tests real-tests format docs clean
 .DEFAULT_GOAL := test
 
 demo: $(VENV)/.core
@@ -46,12 +50,20 @@ demo: $(VENV)/.core
 test: check
 	node --test tests/web/*.test.mjs
 ifdef TESTS
-	$(BIN)/python -m pytest $(TESTS)
+	$(PYTEST) $(TESTS)
 else
-	$(BIN)/python -m pytest --numprocesses 2 $(VIRTUAL)
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(PAGES)
-	$(BIN)/python -m pytest $(VIRTUAL:%=--ignore %) $(PAGES:%=--ignore %)
+	$(MAKE) --no-print-directory --jobs 2 virtual-tests real-tests
 endif
+
+virtual-tests: $(VENV)/.dev
+	@mkdir -p build
+	@echo "The tests on virtual time are running beside the others, and are shown when they have ended."
+	@nice -n 19 $(PYTEST) --numprocesses 2 $(VIRTUAL) >build/virtual-tests.txt 2>&1; \
+		code=$$?; cat build/virtual-tests.txt; exit $$code
+
+real-tests: $(VENV)/.dev
+	$(PYTEST) --numprocesses 3 --dist loadfile $(addprefix --ignore ,$(VIRTUAL) $(TIMED))
+	$(PYTEST) $(TIMED)
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check
