@@ -34,11 +34,10 @@ VIRTUAL := tests/audio tests/bench tests/cluster tests/handlers tests/models tes
 	turn_servers.py) \
 	$(addprefix tests/transports/telephone/test_,exotel.py plivo.py returning.py signalwire.py \
 	telnyx.py tokens.py twilio_wire.py vonage.py wires.py)
-# Their sound and their crowds have to be in time, so they are run one by one. All others wait for what a
-# page or a call does, however long that takes, and start a server for each file.
-TIMED := $(addprefix tests/e2e/test_,aiortc_caller.py bench.py browser_returns.py cluster.py \
-	cluster_hosts.py light_callers.py many_calls.py model_tier.py networks.py phone_returns.py sip.py \
-	socket_crowd.py socket_fuzz.py)
+# They wait for what a page shows, however long that takes, and start a server for each file. The rest is
+# judged by the clock, and run one by one.
+PAGES := tests/test_guide.py $(addprefix tests/e2e/test_,browser.py browser_socket.py cookbook.py \
+	examples.py gradio.py turns.py)
 PYTEST = $(BIN)/python -m pytest
 
 .PHONY: demo test check virtual-tests real-tests format docs clean
@@ -62,8 +61,8 @@ virtual-tests: $(VENV)/.dev
 		code=$$?; cat build/virtual-tests.txt; exit $$code
 
 real-tests: $(VENV)/.dev
-	$(PYTEST) --numprocesses 3 --dist loadfile $(addprefix --ignore ,$(VIRTUAL) $(TIMED))
-	$(PYTEST) $(TIMED)
+	$(PYTEST) --numprocesses 3 --dist loadfile $(PAGES)
+	$(PYTEST) $(addprefix --ignore ,$(VIRTUAL) $(PAGES))
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check
