@@ -40,7 +40,7 @@ PAGES := tests/test_guide.py $(addprefix tests/e2e/test_,browser.py browser_sock
 	examples.py gradio.py turns.py)
 PYTEST = $(BIN)/python -m pytest
 
-.PHONY: demo test check virtual-tests real-tests format docs clean
+.PHONY: demo test check virtual-tests timed-tests format docs clean
 .DEFAULT_GOAL := test
 
 demo: $(VENV)/.core
@@ -51,7 +51,8 @@ test: check
 ifdef TESTS
 	$(PYTEST) $(TESTS)
 else
-	$(MAKE) --no-print-directory --jobs 2 virtual-tests real-tests
+	$(PYTEST) --numprocesses 2 --dist loadfile $(PAGES)
+	$(MAKE) --no-print-directory --jobs 2 virtual-tests timed-tests
 endif
 
 virtual-tests: $(VENV)/.dev
@@ -60,8 +61,7 @@ virtual-tests: $(VENV)/.dev
 	@nice -n 19 $(PYTEST) --numprocesses 2 $(VIRTUAL) >build/virtual-tests.txt 2>&1; \
 		code=$$?; cat build/virtual-tests.txt; exit $$code
 
-real-tests: $(VENV)/.dev
-	$(PYTEST) --numprocesses 3 --dist loadfile $(PAGES)
+timed-tests: $(VENV)/.dev
 	$(PYTEST) $(addprefix --ignore ,$(VIRTUAL) $(PAGES))
 
 check: $(VENV)/.dev
