@@ -161,29 +161,39 @@ class Door:
         if session_id not in self.sessions:
             yield
             return
+        self._check_caller(self.sessions[session_id], identity)
         if self.closing:
             # Whoever leaves is not hung up on for a call that may not begin.
             raise Refused("shutting_down")
         self._kept[session_id] += 1
         try:
-            await self._end(session_id, identity)
+            await self.make_way(session_id, identity)
             yield
         finally:
             self._kept[session_id] -= 1
             self._kept = +self._kept
 
-    async def _end(self, session_id: str, identity: Any) -> None:
+    async def make_way(self, session_id: str, identity: Any) -> None:
+        """End a call that its caller has lost, and begins anew.
+
+        Raises:
+            Refused: the call is somebody else's, or it does not end in time.
+        """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + REPLACED_WITHIN
         # More than one, if the caller comes back more than once.
         while (session := self.sessions.get(session_id)) is not None:
-            if session.context.identity != identity:
-                raise Refused("not_authorized")
+            self._check_caller(session, identity)
             logger.info("Call %s gives way to its caller, who comes back", session_id)
             try:
                 await asyncio.wait_for(session.close(), deadline - loop.time())
             except (TimeoutError, asyncio.TimeoutError):
                 raise Refused("connection_already_exists", why="call_does_not_end") from None
+
+    @staticmethod
+    def _check_caller(session: Session, identity: Any) -> None:
+        if session.context.identity != identity:
+            raise Refused("not_authorized")
 
     def open(self) -> None:
         """Let callers in: a server has started."""

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from fastrtc.admission import Refused
 from fastrtc.handlers.values import AdditionalOutputs
+
+REFUSED: Final = "fastrtc.refused"
+"""What is in the scope of an offer for which no replica has room: a `Refused`. The stream answers
+with it, so that the answer comes through all layers of its app."""
 
 
 class Elsewhere(Protocol):
@@ -19,8 +23,19 @@ class Elsewhere(Protocol):
     def changed(self) -> None:
         """A call has come or gone here, or no more are taken."""
 
-    async def reserve(self, call_id: str) -> None:
-        """See that one more call may come in here; raises `Refused`."""
+    async def reserve(self, call_id: str, identity: Any, *, again: bool) -> None:
+        """See that one more call may come in here.
+
+        A call of this id at another replica is in its way, and is ended if its caller has lost it.
+
+        Args:
+            call_id: its id.
+            identity: who calls.
+            again: whether the caller lost a call of this id and comes back.
+
+        Raises:
+            Refused: it may not come in.
+        """
 
     async def refusal(self) -> Refused | None:
         """Why no call may come in anywhere now; None while calls are taken."""

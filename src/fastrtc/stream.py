@@ -12,6 +12,7 @@ from fastrtc.admission import Authorize, Door, Refused, identify, read_limit
 from fastrtc.clock import overloaded
 from fastrtc.configuration import Configuration, resolve_configuration
 from fastrtc.context import PhoneCall
+from fastrtc.elsewhere import REFUSED
 from fastrtc.handlers.base import AsyncStreamHandler, StreamHandler
 from fastrtc.handlers.reading import fresh_copy, read_handler
 from fastrtc.handlers.values import AdditionalOutputs
@@ -273,19 +274,23 @@ class Stream(Telephones):
         """
         if not reconnected:
             self._door.check(session_id)
-            await self._reserve(session_id)
+            await self._reserve(session_id, identity, again=False)
             return self.admit(session_id, identity=identity, **options)
         async with self._door.returning(session_id, identity):
-            await self._reserve(session_id)
+            await self._reserve(session_id, identity, again=True)
             return self.admit(session_id, identity=identity, reconnected=True, **options)
 
-    async def _reserve(self, session_id: str) -> None:
+    async def _reserve(self, session_id: str, identity: Any, *, again: bool) -> None:
         if self._door.elsewhere is not None:
-            await self._door.elsewhere.reserve(session_id)
+            await self._door.elsewhere.reserve(session_id, identity, again=again)
+
+    async def make_way(self, session_id: str, identity: Any) -> None:
+        """See `Door.make_way`."""
+        await self._door.make_way(session_id, identity)
 
     @property
     def refusal(self) -> Refused | None:
-        """Why nobody may come in now; None while calls are taken."""
+        """Why nobody may come in now; None while calls are taken. On the event loop."""
         return self._door.refusal
 
     async def find_refusal(self) -> Refused | None:
@@ -389,6 +394,8 @@ class Stream(Telephones):
             if fields.get("type") == "offer":
                 try:
                     identity = await self.identify(request)
+                    if request is not None and (full := request.scope.get(REFUSED)) is not None:
+                        raise full
                 except Refused as refused:
                     metrics.refused.add(refused.why)
                     return refused.as_reply()

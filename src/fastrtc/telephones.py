@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from fastrtc.admission import Door
 from fastrtc.context import PhoneCall
 from fastrtc.handlers.base import HandlerBase
-from fastrtc.runtime import Runtime, shared_runtime
+from fastrtc.runtime import shared_runtime
 from fastrtc.session import Session
 from fastrtc.tracing import continued
 from fastrtc.transports.ports import UdpPorts
@@ -45,21 +45,6 @@ class Telephones(ABC):
     @abstractmethod
     def media_place(self) -> MediaPlace:
         """See `Stream.media_place`."""
-
-    @abstractmethod
-    def admit(
-        self,
-        session_id: str,
-        *,
-        transport: str = "webrtc",
-        phone_mode: bool = False,
-        phone: PhoneCall | None = None,
-        identity: Any = None,
-        reconnected: bool = False,
-        watched: bool = False,
-        runtime: Runtime | None = None,
-    ) -> Session:
-        """See `Stream.admit`."""
 
     @abstractmethod
     async def _let_in(
@@ -173,7 +158,7 @@ class Telephones(ABC):
         runtime = shared_runtime()
         await runtime.workers.call(lambda: self.handler._prepare(runtime.vad, runtime.endpoint))
         ports = UdpPorts(self.media_place.ports)
-        listener = SipListener(host, public_host, self.identify, self.admit, ports)
+        listener = SipListener(host, public_host, self.identify, self._let_in, ports)
         await listener.open(port, register)
         self._door.open()
         self._listeners.append(listener)

@@ -88,8 +88,8 @@ class Switchboard:
         self.reports[report.replica] += 1
         return self.board.homes(self.now())
 
-    async def find(self, call_id: str) -> Home | None:
-        return self.board.find(call_id, self.now())
+    async def find(self, call_id: str, *, besides: str = "") -> Home | None:
+        return self.board.find(call_id, self.now(), besides=besides)
 
     async def find_page(self, page: str, here: str) -> Home | None:
         return self.board.find_page(page, here, self.now())
@@ -262,6 +262,10 @@ def _add_routes(replica: Replica) -> None:
         stream.set_input(body["webrtc_id"], body["text"])
         return {"from": replica.name}
 
+    @app.post("/gradio_api/component_server")
+    async def server(request: Request) -> Any:
+        return await stream.offer((await request.json())["data"], request)
+
     @app.get("/updates")
     async def updates(webrtc_id: str) -> StreamingResponse:
         async def lines() -> AsyncIterator[str]:
@@ -270,6 +274,7 @@ def _add_routes(replica: Replica) -> None:
 
         return StreamingResponse(lines(), media_type="text/event-stream")
 
+    @app.get("/gradio_api/whose")
     @app.api_route("/whose", methods=["GET", "PUT", "POST"])
     async def whose(request: Request) -> str:
         await request.body()

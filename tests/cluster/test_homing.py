@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 
 import pytest
 from fastapi import Request
+from starlette.middleware.cors import CORSMiddleware
 
 from fastrtc.admission import Refused
+from fastrtc.cluster import passing
 from fastrtc.cluster.board import Home
 from fastrtc.cluster.homing import MOST_READ
+from fastrtc.session import Session
 from tests.cluster.house import House, Replica, house
 from tests.peers import eventually
 from tests.transports.webrtc.offers import CHROME
@@ -265,21 +269,24 @@ async def test_a_switchboard_that_has_forgotten_all_knows_it_again_by_the_next_r
 async def test_a_page_stays_at_the_replica_that_it_came_to_first() -> None:
     async with house(3) as there:
         replicas = there.replicas[1:] + there.replicas
-        asked = [it.http.get("/whose?session_hash=page") for it in replicas]
+        asked = [it.http.get("/gradio_api/whose?session_hash=page") for it in replicas]
         answers = await asyncio.gather(*asked)
         assert [it.json() for it in answers] == ["b"] * 5
         await there.told()
-        assert (await there.replicas[2].http.get("/whose?session_hash=page")).json() == "b"
+        assert (
+            await there.replicas[2].http.get("/gradio_api/whose?session_hash=page")
+        ).json() == "b"
 
 
 async def test_a_call_of_a_page_is_at_the_replica_of_the_page() -> None:
     async with house(2, slots=8) as there:
         first, second = there.replicas
-        await second.http.get("/whose?session_hash=page")
+        await second.http.get("/gradio_api/whose?session_hash=page")
         for number in range(4):
             await there.offer_at(second, str(number))
         offer = {"webrtc_id": "ann", "type": "offer", "sdp": CHROME}
-        await first.post({**offer, "session_hash": "page"})
+        body = {"data": offer, "session_hash": "page"}
+        await first.http.post("/gradio_api/component_server", json=body)
         assert "ann" in second.calls
 
 
@@ -303,6 +310,130 @@ async def test_a_call_that_stays_here_counts_among_those_of_all() -> None:
             "another", transport="websocket", identity=None, reconnected=False
         )
         assert second.calls == ["another"]
+
+
+async def test_a_socket_does_not_take_the_id_of_a_call_that_lives_elsewhere() -> None:
+    async with house(2) as there:
+        first, second = there.replicas
+        await there.offer_at(second, "ann")
+        with pytest.raises(Refused, match="connection_already_exists"):
+            await socket(first, "ann")
+        await there.told()
+        assert there.home_of("ann") is second
+        assert await first.post(candidate("ann")) == {"status": "success"}
+
+
+async def test_a_socket_may_have_the_id_of_a_call_whose_end_is_not_known_yet() -> None:
+    async with house(2) as there:
+        first, second = there.replicas
+        await there.offer_at(second, "ann")
+        await second.stream.connections["ann"].close()
+        await socket(first, "ann")
+        assert there.home_of("ann") is first
+
+
+@pytest.mark.parametrize("leaving", [False, True])
+async def test_a_caller_who_comes_back_over_a_socket_ends_the_lost_call_elsewhere(
+    leaving: bool,
+) -> None:
+    async with house(2, authorize=who) as there:
+        first, second = there.replicas
+        await socket(second, "ann", "Ann")
+        await there.told()
+        second.stream._door.closing = leaving
+        with pytest.raises(Refused, match="not_authorized"):
+            await socket(first, "ann", "Mallory", reconnected=True)
+        assert there.home_of("ann") is second
+        await socket(first, "ann", "Ann", reconnected=True)
+        assert there.home_of("ann") is first
+
+
+async def test_nobody_else_comes_back_to_a_call_of_a_replica_that_leaves() -> None:
+    async with house(2, authorize=who) as there:
+        first, second = there.replicas
+        await socket(second, "ann", "Ann")
+        await there.told()
+        second.stream._door.closing = True
+        body = {"webrtc_id": "ann", "type": "offer", "sdp": CHROME, "reconnected": True}
+        mallory, ann = ({"x-who": name} for name in ("Mallory", "Ann"))
+        reply = await first.http.post("/webrtc/offer", json=body, headers=mallory)
+        assert reply.json() == failed("not_authorized")
+        assert there.home_of("ann") is second
+        reply = await first.http.post("/webrtc/offer", json=body, headers=ann)
+        assert reply.json()["type"] == "answer"
+        assert there.home_of("ann") is first
+
+
+def who(connection: Any) -> str | None:
+    found: str | None = connection.headers.get("x-who")
+    return found
+
+
+async def socket(
+    replica: Replica, call_id: str, name: str | None = None, *, reconnected: bool = False
+) -> Session:
+    """A call over a socket comes in here."""
+    return await replica.stream._let_in(
+        call_id, transport="websocket", identity=name, reconnected=reconnected
+    )
+
+
+# Replicas that are slow, and clients that go.
+
+
+async def test_a_replica_that_is_slow_to_answer_an_offer_keeps_its_calls(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(passing, "TAKEN_WITHIN", 0.1)
+
+    async def slowly(connection: Any) -> str:
+        await asyncio.sleep(0.5)
+        return "anybody"
+
+    async with house(2, slots=3, authorize=slowly) as there:
+        first, second = there.replicas
+        for name in ("ann", "bob", "cat"):
+            await socket(first, name, "anybody")
+        await socket(second, "dan", "anybody")
+        await there.told()
+        body = {"webrtc_id": "eve", "type": "offer", "sdp": CHROME}
+        assert (await first.http.post("/webrtc/offer", json=body)).status_code == 504
+        found = await first.neighbours.find("dan")
+        assert found == second.home
+
+
+async def test_the_place_of_a_client_who_goes_before_the_answer_is_free() -> None:
+    asked = asyncio.Event()
+
+    async def slowly(connection: Any) -> bool:
+        asked.set()
+        await asyncio.sleep(0.2)
+        return False
+
+    async with house(2, slots=1, authorize=slowly) as there:
+        first, second = there.replicas
+        await socket(first, "ann")
+        await there.told()
+        offering = asyncio.ensure_future(first.offer("bob"))
+        await asyncio.wait_for(asked.wait(), 5)
+        assert there.switchboard.board.room(None, time.monotonic()) == 0
+        offering.cancel()
+        await asyncio.wait([offering])
+        await eventually(lambda: there.switchboard.board.room(None, time.monotonic()) == 1)
+        assert not second.calls
+
+
+async def test_a_refusal_comes_through_all_layers_of_the_app() -> None:
+    async with house(2, slots=1) as there:
+        first = there.replicas[0]
+        for replica, name in zip(there.replicas, ("ann", "bob"), strict=True):
+            replica.app.add_middleware(CORSMiddleware, allow_origins=["https://page.example"])
+            await there.offer_at(replica, name)
+        body = {"webrtc_id": "cat", "type": "offer", "sdp": CHROME}
+        origin = {"origin": "https://page.example"}
+        response = await first.http.post("/webrtc/offer", json=body, headers=origin)
+        assert response.json() == failed("concurrency_limit_reached", limit=2)
+        assert response.headers["access-control-allow-origin"] == "https://page.example"
 
 
 # What is no call.

@@ -94,6 +94,12 @@ def test_what_a_page_reads_names_the_page(path: str, query: bytes) -> None:
     assert read_key(path, query) == Key(page="page")
 
 
+@pytest.mark.parametrize("path", ["/", "/webrtc/offer", "/queue/join"])
+def test_outside_of_gradio_nothing_names_a_page(path: str) -> None:
+    assert not read_key(path, b"session_hash=page")
+    assert key_of({"session_hash": "page", "webrtc_id": "ann"}, path) == Key("ann")
+
+
 # What is malformed, or means harm.
 
 

@@ -56,6 +56,28 @@ async def test_inputs_reach_a_call_of_another_replica(pair: Pair) -> None:
     assert pair.session.handler.latest_args == ["__webrtc_value__", "hello", {"a": [1, None]}]
 
 
+async def test_of_inputs_that_come_one_after_the_other_the_last_ones_stay(pair: Pair) -> None:
+    first = True
+    ask = pair.here.messenger.ask
+
+    async def slow_at_first(*args: Any, **options: Any) -> bytes:
+        nonlocal first
+        if first:
+            first = False
+            await asyncio.sleep(0.1)
+        return await ask(*args, **options)
+
+    pair.here.messenger.ask = slow_at_first  # type: ignore[method-assign]
+    for number in range(5):
+        pair.here.stream.set_input("ann", number)
+        await asyncio.sleep(0)
+    handler = pair.session.handler
+    await eventually(lambda: handler.latest_args == ["__webrtc_value__", 4])
+    await asyncio.sleep(0.15)
+    assert handler.latest_args == ["__webrtc_value__", 4]
+    await eventually(lambda: not pair.here.neighbours._inputs)
+
+
 async def test_inputs_may_come_from_a_thread(pair: Pair) -> None:
     thread = threading.Thread(target=pair.here.stream.set_input, args=("ann", "hello"))
     thread.start()
@@ -218,6 +240,15 @@ async def test_the_pages_that_were_used_last_are_kept(pair: Pair) -> None:
     assert "page 0" not in pages
 
 
+async def test_a_page_is_kept_by_nobody_who_did_not_get_it_from_the_switchboard(pair: Pair) -> None:
+    assert await pair.there.neighbours.home_of_page("page") is None
+    pair.house.switchboard.reachable = False
+    assert await pair.here.neighbours.home_of_page("page") is None
+    pair.house.switchboard.reachable = True
+    await pair.house.told()
+    assert await pair.here.neighbours.home_of_page("page") == pair.there.home
+
+
 async def test_a_full_cluster_has_a_refusal_and_one_with_room_has_none() -> None:
     async with house(2, slots=1) as there:
         first, second = there.replicas
@@ -282,7 +313,7 @@ class Others:
     def changed(self) -> None:
         self.changes += 1
 
-    async def reserve(self, call_id: str) -> None:
+    async def reserve(self, call_id: str, identity: Any, *, again: bool) -> None:
         self.reserved.append(call_id)
         if self.refused is not None:
             raise self.refused

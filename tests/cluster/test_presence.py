@@ -38,6 +38,19 @@ async def test_a_replica_that_is_back_in_a_moment_stays(told: list[str]) -> None
     assert told == ["b"]
 
 
+async def test_one_that_left_and_runs_all_the_same_is_back(told: list[str]) -> None:
+    here = Presence("a", lambda: told.append("a"))
+    here.look({"a"})
+    here.look(())
+    await eventually(lambda: told == ["a"])
+    assert (here.left, here.back) == (True, False)
+    here.look({"a"})
+    assert here.back
+    here.look(())
+    here.look({"a"})
+    assert told == ["a"]
+
+
 async def test_a_replica_that_does_not_run_yet_does_not_leave(told: list[str]) -> None:
     new, old = Presence("new", lambda: told.append("new")), Presence("a", lambda: told.append("a"))
     old.look({"a"})

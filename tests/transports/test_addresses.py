@@ -77,6 +77,16 @@ def test_the_named_proxies_are_believed_and_no_others(monkeypatch: pytest.Monkey
     assert not outside(request(client=PROXY, forwarded=FORWARDED))[0]
 
 
+@pytest.mark.parametrize(
+    ("host", "believed"), [("10.1.2.3", True), ("11.1.2.3", False), ("fd77::1", True), ("a", False)]
+)
+def test_the_proxies_of_a_named_network_are_believed(
+    host: str, believed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(TRUSTED, "10.0.0.0/8, fd77::/16, nonsense/8")
+    assert outside(request(client=(host, 4711), forwarded=FORWARDED))[0] is believed
+
+
 def test_an_empty_list_of_proxies_believes_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(TRUSTED, "")
     assert outside(request(client=PROXY, forwarded=FORWARDED)) == (False, "example.com")

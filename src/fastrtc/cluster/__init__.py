@@ -14,6 +14,9 @@ _HOMES: Final[dict[str, str]] = {
 MISSING: Final = "A cluster needs Ray Serve: pip install 'fastrtc[cluster]'"
 GRACE: Final = 600.0
 """Seconds that calls have to end where a replica leaves."""
+CPUS: Final = 0.5
+"""Of a node, that a replica reserves: half of what it uses at most, so that its successor has room
+beside it while it leaves."""
 
 __all__ = sorted(_HOMES)
 

@@ -9,7 +9,7 @@ from ray import cloudpickle, serve
 from ray.serve.config import AutoscalingConfig, AutoscalingPolicy, RequestRouterConfig
 
 from fastrtc.admission import DEFAULT_LIMIT
-from fastrtc.cluster import GRACE
+from fastrtc.cluster import CPUS, GRACE
 from fastrtc.cluster.replica import AppSource, Line, Settings, Source
 from fastrtc.cluster.scaling import ByCalls
 from fastrtc.stream import Stream
@@ -22,9 +22,6 @@ SPARE: Final = 30.0
 TARGET: Final = 0.7
 """The share of its slots that a replica should have taken: the others are there for those who
 call while another replica starts."""
-CPUS: Final = 0.5
-"""Of a node, that a replica reserves: half of what it uses at most, so that its successor has room
-beside it while it leaves."""
 REQUESTS: Final = 1_000
 """That a replica has at once: a socket is one for as long as its call lasts."""
 

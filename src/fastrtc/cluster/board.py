@@ -174,13 +174,19 @@ class Board:
         """The replicas that report."""
         return [post.home(now) for post in self._fresh(now)]
 
-    def find(self, call_id: str, now: float) -> Home | None:
+    def find(self, call_id: str, now: float, *, besides: str = "") -> Home | None:
         """Where a call is; None if no replica has it.
+
+        Args:
+            call_id: its id.
+            now: the time.
+            besides: a replica that is not meant.
 
         Raises:
             Unreachable: it is not known here, where not all replicas have reported yet.
         """
-        having = [post for post in self._posts.values() if post.has(call_id, now)]
+        posts = [post for post in self._posts.values() if post.report.replica != besides]
+        having = [post for post in posts if post.has(call_id, now)]
         if not having:
             self._check(now)
             return None

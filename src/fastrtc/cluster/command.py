@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from fastrtc.admission import DEFAULT_LIMIT
-from fastrtc.cluster import GRACE, MISSING
+from fastrtc.cluster import CPUS, GRACE, MISSING
 
 TOKEN: Final = Path.home() / ".ray" / "auth_token"
 """Where Ray keeps the token that it makes for clusters of its own."""
@@ -50,6 +50,14 @@ def add_to(command: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help="how long calls may go on where a replica leaves; default: %(default)g",
     )
+    add(
+        "--cpus",
+        type=read_cpus,
+        default=CPUS,
+        metavar="N",
+        help="of Ray's, that a replica reserves on a cluster: 1 where models are in it; "
+        "default: %(default)g",
+    )
     add("--name", default="fastrtc", help="of the Serve application; default: %(default)s")
     add(
         "--address",
@@ -80,13 +88,22 @@ def read_slots(text: str) -> int:
 
 def read_grace(text: str) -> float:
     """A number of seconds."""
+    return _read_number(text, "0 s or more")
+
+
+def read_cpus(text: str) -> float:
+    """A number of CPUs."""
+    return _read_number(text, "0 CPUs or more")
+
+
+def _read_number(text: str, expected: str) -> float:
     try:
-        seconds = float(text)
+        number = float(text)
     except ValueError:
-        seconds = -1.0
-    if not 0 <= seconds < float("inf"):
-        raise argparse.ArgumentTypeError(f"expected 0 s or more, got {text!r}")
-    return seconds
+        number = -1.0
+    if not 0 <= number < float("inf"):
+        raise argparse.ArgumentTypeError(f"expected {expected}, got {text!r}")
+    return number
 
 
 def run(options: argparse.Namespace) -> None:
@@ -170,6 +187,7 @@ def _deploy(options: argparse.Namespace) -> None:
         grace=options.grace,
         media_address=options.media_address,
         media_ports=options.media_ports,
+        options={"ray_actor_options": {"num_cpus": options.cpus}},
     )
     try:
         serve.run(app, name=options.name, route_prefix="/")

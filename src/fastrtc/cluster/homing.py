@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from typing import Final
 
@@ -14,7 +13,8 @@ from fastrtc.cluster.board import Home
 from fastrtc.cluster.incoming import Incoming, has_body
 from fastrtc.cluster.keys import Key, read_key, refusal_in
 from fastrtc.cluster.neighbours import Neighbours
-from fastrtc.cluster.passing import PASSED, Answer, App, Lost, Receive, Scope, Send, reply
+from fastrtc.cluster.passing import PASSED, Answer, App, Lost, Receive, Scope, Send
+from fastrtc.elsewhere import REFUSED
 from fastrtc.stream import Stream
 from fastrtc.tracing import Span, continued, onward
 
@@ -89,6 +89,18 @@ class Homing:
         self, key: Key, span: Span, scope: Scope, incoming: Incoming, send: Send
     ) -> None:
         """Have an offer answered by the replica that has the call, or by one with room."""
+        answered = False
+        try:
+            answered = await self._try(key, span, scope, incoming, send)
+        finally:
+            # Its client may have gone meanwhile, too.
+            if not answered and key.call not in self._stream.connections:
+                await self._neighbours.release(key.call)
+
+    async def _try(
+        self, key: Key, span: Span, scope: Scope, incoming: Incoming, send: Send
+    ) -> bool:
+        """The same; whether another replica has the call now."""
         neighbours = self._neighbours
         # A caller who lost a call knows sooner than the board that its replica is gone.
         home = await neighbours.find(key.call, doubtful=key.again)
@@ -96,17 +108,15 @@ class Homing:
         # The board may not know it yet.
         avoid = {neighbours.replica} if self._stream.refusal is not None else set()
         for _ in range(TRIES):
-            placed = home is None
+            kind = "request" if home is not None else "call"
             if home is None:
                 try:
                     home = await neighbours.place(
                         key.call, near=near, rather=bool(key.page), avoid=avoid
                     )
                 except Refused as refused:
-                    metrics.refused.add(refused.why)
                     span.note(refused=refused.why)
-                    await _refuse(send, refused)
-                    return
+                    scope[REFUSED] = refused
             if home is None:
                 break
             try:
@@ -117,20 +127,15 @@ class Homing:
             else:
                 refusal = refusal_in(answer.body)
                 if refusal not in TURNED_DOWN:
-                    metrics.passed_on.add("call" if placed else "request")
+                    metrics.passed_on.add(kind)
                     span.note(passed_on=True, home=home.replica)
-                    if placed and (refusal or answer.status >= 400):
-                        await neighbours.release(key.call)
                     await _give(send, answer)
-                    return
+                    return not refusal and answer.status < 400
             avoid.add(home.replica)
             home = near = None
         span.note(passed_on=False)
-        try:
-            await self._app(scope, incoming.again(), send)
-        finally:
-            if key.call not in self._stream.connections:
-                await neighbours.release(key.call)
+        await self._app(scope, incoming.again(), send)
+        return False
 
 
 def _is_small_json(scope: Scope) -> bool:
@@ -140,11 +145,6 @@ def _is_small_json(scope: Scope) -> bool:
         return False
     length = headers.get(b"content-length", b"")
     return not length.isdigit() or int(length) <= MOST_READ
-
-
-async def _refuse(send: Send, refused: Refused) -> None:
-    body = json.dumps(refused.as_reply()).encode()
-    await reply(send, 200, body, b"application/json")
 
 
 async def _give(send: Send, answer: Answer) -> None:

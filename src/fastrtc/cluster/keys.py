@@ -21,6 +21,8 @@ MOST_FIELDS: Final = 100
 """Fields of a query."""
 LONGEST: Final = 256
 """Characters of an id."""
+GRADIO: Final = "/gradio_api/"
+"""What is in the path of all that a page of Gradio asks for."""
 OF_A_PAGE: Final = re.compile(r"/gradio_api/(?:heartbeat|stream)/([^/]+)")
 """Paths in which Gradio has the id of a page."""
 QUEUE: Final = "/gradio_api/queue/join"
@@ -55,11 +57,15 @@ def read_key(path: str, query: bytes, body: bytes = b"") -> Key:
         query: of its URL, behind the question mark.
         body: JSON; anything else says nothing.
     """
+    # Elsewhere it would cost the pages that there are their places.
+    of_gradio = GRADIO in path
     try:
         asked = parse_qs(query.decode("latin-1"), max_num_fields=MOST_FIELDS)
     except ValueError:
         asked = {}
-    call, page = _first(asked, "webrtc_id"), _first(asked, "session_hash")
+    call, page = _first(asked, "webrtc_id"), ""
+    if of_gradio:
+        page = _first(asked, "session_hash")
     begins = again = False
     for part in _parts(body):
         found = _id(part.get("webrtc_id"))
@@ -67,7 +73,8 @@ def read_key(path: str, query: bytes, body: bytes = b"") -> Key:
             call = found
             begins = begins or (part.get("type") == "offer" and "sdp" in part)
             again = again or part.get("reconnected") is True
-        page = page or _id(part.get("session_hash"))
+        if of_gradio:
+            page = page or _id(part.get("session_hash"))
     if not page and (found_there := OF_A_PAGE.search(path)):
         page = _id(found_there[1])
     if page and path.endswith(QUEUE):

@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol
 from urllib.parse import parse_qs, quote
 
 from fastrtc import metrics
-from fastrtc.admission import Refused
+from fastrtc.admission import REPLACED_WITHIN, Refused
 from fastrtc.clock import overloaded
 from fastrtc.cluster.board import Full, Home, Report, Unreachable
 from fastrtc.cluster.figures import merge, own_page
@@ -29,6 +29,8 @@ FOUND_WITHIN: Final = 0.5
 """Seconds in which a neighbour says whether it has a call."""
 FIGURES_WITHIN: Final = 2.0
 """Seconds in which a neighbour gives its figures: who asks for all of them waits for the last."""
+ENDED_WITHIN: Final = REPLACED_WITHIN + 1.0
+"""Seconds in which a neighbour ends a call whose caller has come to us."""
 LARGEST_INPUT: Final = 16 * 2**20
 """Bytes of the inputs of a call."""
 PAGES_KEPT: Final = 1_000
@@ -43,7 +45,7 @@ class Directory(Protocol):
     async def report(self, report: Report) -> list[Home]:
         """Say what is here, and be told of all replicas."""
 
-    async def find(self, call_id: str) -> Home | None:
+    async def find(self, call_id: str, *, besides: str = "") -> Home | None:
         """See `Board.find`."""
 
     async def find_page(self, page: str, here: str) -> Home | None:
@@ -99,6 +101,8 @@ class Neighbours:
         self._messenger: Messenger | None = None
         self._homes: list[Home] = []
         self._pages: dict[str, None] = {}
+        self._inputs: dict[str, list[Any]] = {}
+        """Of calls of other replicas, on their way."""
         self._news = asyncio.Event()
         self._closed = False
         self._loop = asyncio.get_running_loop()
@@ -143,9 +147,19 @@ class Neighbours:
         """See `Elsewhere`."""
         self._news.set()
 
-    async def reserve(self, call_id: str) -> None:
+    async def reserve(self, call_id: str, identity: Any, *, again: bool) -> None:
         """See `Elsewhere`."""
+        # It is asked itself: the board does not know at once that a call has ended.
+        home = await self.find(call_id, doubtful=True, besides=self._replica)
+        if home is not None and not again:
+            raise Refused("connection_already_exists")
         await self.place(call_id, stays=True)
+        if home is not None:
+            try:
+                await self._end_there(home, call_id, identity)
+            except BaseException:
+                await self.release(call_id)
+                raise
 
     async def refusal(self) -> Refused | None:
         """See `Elsewhere`."""
@@ -157,7 +171,7 @@ class Neighbours:
 
     def set_input(self, call_id: str, args: list[Any]) -> None:
         """See `Elsewhere`."""
-        call_soon(self._loop, lambda: keep(self._loop.create_task(self._set_input(call_id, args))))
+        call_soon(self._loop, self._note_inputs, call_id, args)
 
     async def outputs(self, call_id: str) -> AsyncIterator[AdditionalOutputs]:
         """See `Elsewhere`."""
@@ -184,13 +198,16 @@ class Neighbours:
         """Whether this is us."""
         return home.replica == self._replica
 
-    async def find(self, call_id: str, *, doubtful: bool = False) -> Home | None:
+    async def find(self, call_id: str, *, doubtful: bool = False, besides: str = "") -> Home | None:
         """Where a call is that is not here; None if no other has it.
 
-        ``doubtful``: whether its replica may be gone, so that it is asked first.
+        Args:
+            call_id: its id.
+            doubtful: whether its replica may be gone, so that it is asked first.
+            besides: see `Board.find`.
         """
         try:
-            home = await self._switchboard.find(call_id)
+            home = await self._switchboard.find(call_id, besides=besides)
         except Unreachable:
             return await self._ask_around(call_id)
         if home is None or self.is_ours(home):
@@ -251,10 +268,12 @@ class Neighbours:
         if need be.
         """
         if page not in self._pages:
-            with contextlib.suppress(Unreachable):
+            try:
                 home = await self._switchboard.find_page(page, self._replica)
-                if home is not None and not self.is_ours(home):
-                    return home
+            except Unreachable:
+                return None
+            if home is None or not self.is_ours(home):
+                return home
         self._pages.pop(page, None)
         self._pages[page] = None
         while len(self._pages) > PAGES_KEPT:
@@ -278,6 +297,10 @@ class Neighbours:
             if body is not None:
                 self._stream.set_input(call_id, *pickle.loads(body))
             await reply(send, 413 if body is None else 200)
+        elif scope["path"] == "/.fastrtc/end":
+            body = await read_body(receive, LARGEST_INPUT)
+            if body is not None:
+                await reply(send, 200, await self._make_way(call_id, pickle.loads(body)))
         elif scope["path"] in ("/.fastrtc/outputs", "/.fastrtc/latest"):
             incoming = Incoming(receive)
             await incoming.look(0)
@@ -308,6 +331,39 @@ class Neighbours:
     async def _newest(self, call_id: str) -> AsyncIterator[AdditionalOutputs]:
         with contextlib.suppress(ValueError):  # it ended without any
             yield await self._stream.fetch_latest_output(call_id)
+
+    async def _end_there(self, home: Home, call_id: str, identity: Any) -> None:
+        """Let another replica end a call whose caller has lost it. Raises `Refused`."""
+        path = f"/.fastrtc/end?call={quote(call_id, safe='')}"
+        body = pickle.dumps(identity)
+        with contextlib.suppress(Lost, LookupError):  # it has ended
+            why = await self.messenger.ask(home, "POST", path, body, within=ENDED_WITHIN)
+            if why:
+                raise Refused(why.decode())
+
+    async def _make_way(self, call_id: str, identity: Any) -> bytes:
+        """End a call for its caller, who is elsewhere now; why not, if it is not ended."""
+        try:
+            await self._stream.make_way(call_id, identity)
+        except Refused as refused:
+            return refused.error.encode()
+        return b""
+
+    def _note_inputs(self, call_id: str, args: list[Any]) -> None:
+        waiting = call_id in self._inputs
+        self._inputs[call_id] = args
+        if not waiting:
+            keep(self._loop.create_task(self._send_inputs(call_id)))
+
+    async def _send_inputs(self, call_id: str) -> None:
+        """Send them one after the other: of those that come meanwhile the last ones count."""
+        sent = None
+        try:
+            while (args := self._inputs[call_id]) is not sent:
+                await self._set_input(call_id, args)
+                sent = args
+        finally:
+            del self._inputs[call_id]
 
     async def _set_input(self, call_id: str, args: list[Any]) -> None:
         # A user's route may give us whatever its client sent.

@@ -42,8 +42,9 @@ CONNECTS_WITHIN: Final = 1.0
 """Seconds. A replica is near."""
 ANSWERS_WITHIN: Final = 60.0
 """Seconds until an answer begins: a user's own route may take its time."""
-TAKEN_WITHIN: Final = 10.0
-"""Seconds until a call is answered: twice what an ``authorize`` function has."""
+TAKEN_WITHIN: Final = 35.0
+"""Seconds until a call is answered: what an ``authorize`` function has, the end of a call that was
+lost, a function that gives the configuration, and gathering."""
 OF_ONE_HOP: Final = frozenset(
     {b"connection", b"keep-alive", b"te", b"trailer", b"transfer-encoding", b"upgrade"}
 )
@@ -133,10 +134,18 @@ class Messenger:
             raise Lost(f"{home.address}: {error!r}") from error
 
     async def pass_on(self, home: Home, scope: Scope, body: bytes) -> Answer:
-        """Let a replica answer an offer that was read. Raises `Lost`."""
+        """Let a replica answer an offer that was read; 504 where that takes it too long.
+
+        Raises:
+            Lost: it does not answer.
+        """
         try:
             async with self._request(home, scope, body, TAKEN_WITHIN) as response:
                 return Answer(response.status, _headers(response), await response.read())
+        except aiohttp.ServerTimeoutError as error:  # it has not even taken the connection
+            raise Lost(f"{home.address}: {error!r}") from error
+        except SLOW:
+            return Answer(504, [], b"")
         except FAILURES as error:
             raise Lost(f"{home.address}: {error!r}") from error
 

@@ -35,6 +35,10 @@ class Presence:
 
     def __init__(self, replica: str, gone: Callable[[], object]) -> None:
         """``gone`` is called when ``replica`` has been there, and has been missing for long."""
+        self.left = False
+        """Whether it has been called."""
+        self.back = False
+        """Whether the replica runs for Serve all the same."""
         self._replica = replica
         self._gone = gone
         self._seen = False
@@ -44,8 +48,14 @@ class Presence:
         """These run now."""
         if self._replica in running:
             self._seen = True
+            self.back = self.left
             if self._missing is not None:
                 self._missing.cancel()
                 self._missing = None
         elif self._seen and self._missing is None:
-            self._missing = asyncio.get_running_loop().call_later(AWAY_FOR, self._gone)
+            self._missing = asyncio.get_running_loop().call_later(AWAY_FOR, self._leave)
+
+    def _leave(self) -> None:
+        if not self.left:
+            self.left = True
+            self._gone()

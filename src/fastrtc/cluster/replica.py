@@ -13,12 +13,12 @@ import ray
 from fastapi import FastAPI
 from ray import serve
 
-from fastrtc.clock import FrameClock
+from fastrtc.clock import FrameClock, overloaded
 from fastrtc.cluster import presence, router
 from fastrtc.cluster.homing import Homing
 from fastrtc.cluster.neighbours import Neighbours
 from fastrtc.cluster.passing import App, InnerDoor, Messenger, Receive, Scope, Send
-from fastrtc.cluster.scaling import CALLS
+from fastrtc.cluster.scaling import CALLS, counted
 from fastrtc.cluster.switchboard import Switchboard
 from fastrtc.loading import load, load_stream
 from fastrtc.server import STALLED, make_app
@@ -110,7 +110,7 @@ class Line:
         self._loop = asyncio.get_running_loop()
         self._leaving: asyncio.Task[None] | None = None
         self._reports = 0
-        own = presence.Presence(self._replica, self._sees_itself_leave)
+        self._presence = own = presence.Presence(self._replica, self._sees_itself_leave)
         presence.watch(
             context.app_name,
             context.deployment,
@@ -130,6 +130,8 @@ class Line:
         clock = FrameClock.of(self._loop)
         if clock.overdue >= STALLED:
             raise RuntimeError(f"The frame clock is {clock.overdue:.1f} s late")
+        if self._presence.back and not self.stream.connections:
+            raise RuntimeError("This replica took itself for one that leaves, and takes no calls")
 
     async def record_routing_stats(self) -> dict[str, Any]:
         """Asked by Serve for its routers."""
@@ -143,7 +145,8 @@ class Line:
 
     async def record_autoscaling_stats(self) -> dict[str, float]:
         """Asked by Serve for its autoscaler."""
-        return {CALLS: float(len(self.stream.connections))}
+        calls = len(self.stream.connections)
+        return {CALLS: float(counted(calls, self._settings.slots, late=overloaded()))}
 
     async def _arrive(self) -> None:
         address = await self._door.open(_own_address())

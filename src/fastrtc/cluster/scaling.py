@@ -9,6 +9,11 @@ CALLS: Final = "live_calls"
 """What a replica reports of itself to Serve."""
 
 
+def counted(calls: int, slots: int, *, late: bool) -> int:
+    """The calls that a replica counts for: one that is late has no room, however few it has."""
+    return max(calls, slots) if late else calls
+
+
 def replicas_for(calls: float, slots: int, target: float) -> int:
     """How many replicas have room for calls, and some for those that come next.
 

@@ -55,10 +55,10 @@ class SwitchboardActor:
         self._board.take(report, self._heard)
         return self._board.homes(self._heard)
 
-    async def find(self, call_id: str) -> Home | str | None:
+    async def find(self, call_id: str, besides: str) -> Home | str | None:
         """See `Board.find`."""
         try:
-            return self._board.find(call_id, time.monotonic())
+            return self._board.find(call_id, time.monotonic(), besides=besides)
         except Unreachable:
             return UNSURE
 
@@ -136,9 +136,9 @@ class Switchboard:
         homes: list[Home] = await self._ask(lambda: self._actor.report.remote(report))
         return homes
 
-    async def find(self, call_id: str) -> Home | None:
+    async def find(self, call_id: str, *, besides: str = "") -> Home | None:
         """See `Board.find`. Raises `Unreachable`."""
-        home: Home | None = await self._ask(lambda: self._actor.find.remote(call_id))
+        home: Home | None = await self._ask(lambda: self._actor.find.remote(call_id, besides))
         return home
 
     async def find_page(self, page: str, here: str) -> Home | None:

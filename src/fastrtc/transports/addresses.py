@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import logging
 import os
 from collections.abc import Sequence
@@ -14,7 +15,8 @@ from fastrtc.transports.origin import host_name, is_loopback, is_welcome
 logger = logging.getLogger(__name__)
 
 TRUSTED: Final = "FORWARDED_ALLOW_IPS"
-"""The variable by which uvicorn knows the proxies that it may believe; ``*`` for all."""
+"""The variable by which uvicorn knows the proxies that it may believe, addresses or networks; ``*``
+for all."""
 
 
 def outside(connection: HTTPConnection) -> tuple[bool, str]:
@@ -92,4 +94,14 @@ def _is_from_proxy(connection: HTTPConnection) -> bool:
     if client.port == 0:
         return True
     trusted = [one.strip() for one in os.environ.get(TRUSTED, "127.0.0.1,::1").split(",")]
-    return "*" in trusted or client.host in trusted
+    return "*" in trusted or any(_is_within(client.host, one) for one in trusted)
+
+
+def _is_within(host: str, trusted: str) -> bool:
+    """Whether a host is one that is trusted, or in such a network, as ``10.0.0.0/8``."""
+    if host == trusted:
+        return True
+    try:
+        return ipaddress.ip_address(host) in ipaddress.ip_network(trusted)
+    except ValueError:
+        return False  # A name: it is trusted as it is written, or not.

@@ -2,12 +2,14 @@ import asyncio
 import contextlib
 import sys
 import time
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
 
 from fastrtc import AsyncStreamHandler, ReplyOnPause, Stream, get_current_context
+from fastrtc.admission import Refused
+from fastrtc.elsewhere import Elsewhere
 from fastrtc.transports.sip import line as sip_line
 from fastrtc.transports.sip.account import SipAccount
 from fastrtc.transports.sip.listener import ANYWHERE
@@ -122,6 +124,22 @@ async def test_a_caller_too_many_is_told_that_we_are_busy(seen: list[Any]) -> No
         two.tag = ""
         assert (await two.invite()).code == 200
         await two.hang_up()
+
+
+async def test_on_a_cluster_the_others_are_asked_for_a_place(seen: list[Any]) -> None:
+    class Full:
+        replica = "a"
+
+        def changed(self) -> None: ...
+
+        async def reserve(self, call_id: str, identity: Any, *, again: bool) -> None:
+            raise Refused("concurrency_limit_reached", limit=0)
+
+    voice = stream(seen)
+    voice.share(cast(Elsewhere, Full()))
+    async with await voice.answer_sip(LOOPBACK, 0) as line, caller(line) as one:
+        assert (await one.invite()).code == 486
+    assert not voice.connections
 
 
 async def test_sound_takes_the_ports_for_media_and_who_finds_none_free_is_refused(

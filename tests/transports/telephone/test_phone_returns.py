@@ -269,6 +269,26 @@ async def test_a_full_house_dismisses_who_comes_back(house: House, secret: str) 
     assert call.said == ["One moment, please.", "Goodbye."]
 
 
+async def test_who_comes_back_waits_until_the_lost_calls_are_counted_no_more(
+    house: House, secret: str
+) -> None:
+    place = house.open(Teller(), telephone=RETURNS, concurrency_limit=2)
+    async with place.carrier(auth_token=secret) as carrier:
+        call, other = await carrier.dial(), await carrier.dial()
+        await session_of(place, other)
+        session = await session_of(place, call)
+        door = place.stream._door
+        door.limit = 1
+        kill(session)
+        await asyncio.sleep(0.7)
+        door.limit = 2
+        await eventually(lambda: len(call.streams) == 2)
+        assert call.said == [
+            "One moment, please.",
+            "One moment, please. The line was interrupted.",
+        ]
+
+
 async def test_a_call_that_breaks_again_and_again_is_ended(
     house: House, secret: str, caplog: pytest.LogCaptureFixture
 ) -> None:

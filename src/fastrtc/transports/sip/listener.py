@@ -49,7 +49,9 @@ Identify = Callable[[HTTPConnection], Awaitable[Any]]
 class Admit(Protocol):
     """Takes a slot for an id, or raises `Refused`."""
 
-    def __call__(self, session_id: str, /, *, phone: PhoneCall, identity: Any) -> Session: ...
+    async def __call__(
+        self, session_id: str, /, *, phone: PhoneCall, identity: Any, reconnected: bool
+    ) -> Session: ...
 
 
 class SipListener(asyncio.DatagramProtocol):
@@ -224,7 +226,11 @@ class SipListener(asyncio.DatagramProtocol):
         # Its caller may have given up meanwhile.
         if call.state is not State.WAITING:
             return None
-        return self._admit(call_id, phone=phone, identity=identity)
+        session = await self._admit(call_id, phone=phone, identity=identity, reconnected=False)
+        if call.state is not State.WAITING:
+            session.hang_up()
+            return None
+        return session
 
     async def _connect(self, call: Call, session: Session) -> None:
         line = SipLine(session, call.invite.source[0], lambda: self._hang_up(call))

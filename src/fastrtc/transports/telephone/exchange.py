@@ -48,6 +48,10 @@ RETURN: Final = "fastrtc_return"
 """What carries the ticket, in the query of a webhook that is asked again for a call."""
 CLOSED_WITHIN: Final = 2.0
 """Seconds that a session has to end whose call comes back before it knows of the break."""
+COUNTED_FOR: Final = 3.0
+"""Seconds for which calls whose server is gone may still be counted among the live ones."""
+ASKED_EVERY: Final = 0.5
+"""Seconds between two looks whether they are."""
 
 logger = logging.getLogger(__name__)
 
@@ -174,7 +178,7 @@ class Exchange:
     ) -> tuple[str, str]:
         """The document for a call whose connection is gone, and its media type."""
         ticket = await self._next(lost)
-        if ticket is None or self._turned_away(provider.name, await refusal()):
+        if ticket is None or self._turned_away(provider.name, await _refusal_in_the_end(refusal)):
             # Not refused: it was answered long ago, so there is no busy signal.
             return provider.dismiss(self._options)
         # A recording goes on beside the call.
@@ -313,6 +317,17 @@ class Exchange:
         # Documents of the user's own hand out no tokens, but some platforms sign the socket too.
         headers = {key.lower(): value for key, value in websocket.headers.items()}
         return provider.is_signed(Webhook(as_called(websocket), {}, b"", headers))
+
+
+async def _refusal_in_the_end(refusal: FindRefusal) -> Refused | None:
+    """Why a call may not come back: not because the lost calls themselves take all places."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + COUNTED_FOR
+    while True:
+        found = await refusal()
+        if found is None or found.error == "shutting_down" or loop.time() >= deadline:
+            return found
+        await asyncio.sleep(ASKED_EVERY)
 
 
 async def read_webhook(request: Request) -> Webhook | None:
