@@ -6,8 +6,9 @@ import asyncio
 import threading
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,13 +19,15 @@ from fastrtc.clock import CATCH_UP, TICK, FrameClock
 from fastrtc.handlers.pump import UNHEARD_SECONDS
 from fastrtc.metrics import Counter, Gauge, Histogram
 from fastrtc.models.inference import InferencePool
+from fastrtc.models.vad.batcher import VadBatcher
+from fastrtc.models.vad.silero import WINDOW, SileroNet
 from fastrtc.testing import VirtualCall
 from fastrtc.testing.loop import VirtualLoop
 from fastrtc.threads import Workers
 from fastrtc.transports.rtp import BURST, RtpPacket
 from fastrtc.transports.webrtc.media import Incoming
 from tests.handlers.lines import Line, Talker, voice
-from tests.peers import Caller, line, make_stream
+from tests.peers import Caller, eventually, line, make_stream
 
 FRAME = 960
 """Ticks of an RTP clock of 48 kHz."""
@@ -261,8 +264,10 @@ def test_a_tick_is_noted_with_how_late_it_was_and_what_was_given_up(since: Since
     loop.now += 1.0
     loop.run_until_complete(asyncio.sleep(0))
     notes, total = since.noted(metrics.frame_lateness)
-    assert notes == 6
-    assert total == pytest.approx(1.0 - TICK / 2)
+    late = 1.0 - TICK / 2
+    made_up = [CATCH_UP * TICK + TICK / 2 - place * TICK for place in range(1, CATCH_UP + 1)]
+    assert notes == 6 + CATCH_UP
+    assert total == pytest.approx(late + sum(made_up))
     assert since.counted(metrics.dropped, "tick") == int((1.0 - TICK / 2) / TICK) - CATCH_UP
     stop()
     loop.close()
@@ -280,6 +285,23 @@ def test_work_for_a_model_is_noted_with_how_long_it_waited(since: Since) -> None
     notes, total = since.noted(metrics.model_queue, "speaker")
     assert notes == 2
     assert total >= 0.05
+
+
+async def test_each_window_is_noted_with_how_long_voice_detection_was_behind(since: Since) -> None:
+    class Slow:
+        def step(self, windows: Any, states: Any) -> tuple[Any, Any]:
+            time.sleep(0.02)
+            return np.zeros(len(windows), np.float32), states
+
+    heard: list[float] = []
+    batcher = VadBatcher(lambda: cast(SileroNet, Slow()))
+    stream = batcher.open(heard.append, lambda error: None)
+    stream.feed(np.zeros(5 * WINDOW, np.float32))
+    await eventually(lambda: len(heard) == 5)
+    stream.close()
+    notes, total = since.noted(metrics.model_queue, "vad")
+    assert notes == 5
+    assert total >= (1 + 2 + 3 + 4) * 0.02
 
 
 async def test_a_caller_over_the_limit_is_counted(since: Since) -> None:

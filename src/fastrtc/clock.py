@@ -90,12 +90,14 @@ class FrameClock:
     def _tick(self) -> None:
         self.lateness = max(0.0, self._loop.time() - self._due)
         metrics.frame_lateness.note(self.lateness)
-        behind = int(self.lateness / TICK)
+        late = self.lateness
+        behind = int(late / TICK)
         if behind > CATCH_UP:
             skipped = behind - CATCH_UP
             self.skipped += skipped
             metrics.dropped.add("tick", skipped)
             self._due += skipped * TICK
+            late -= skipped * TICK
             if self._loop.time() >= self._complains_at:
                 self._complains_at = self._loop.time() + COMPLAINS_EVERY
                 logger.warning(
@@ -104,6 +106,9 @@ class FrameClock:
             behind = CATCH_UP
         for place in range(1 + max(0, behind)):
             self._late.append(place < behind)
+            if place:
+                # What is made up for is late, too, each a tick less than the one before.
+                metrics.frame_lateness.note(max(0.0, late - place * TICK))
             for key in list(self._listeners):
                 try:
                     if (listener := self._listeners.get(key)) is not None:

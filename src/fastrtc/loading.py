@@ -67,7 +67,8 @@ def _read_module(place: str) -> ModuleType:
         try:
             module = importlib.import_module(place)
         except ModuleNotFoundError as error:
-            if error.name != place.split(".")[0]:
+            # What it imports itself may be missing, too.
+            if not f"{place}.".startswith(f"{error.name}."):
                 raise
             raise SystemExit(f"There is no module {place}.") from None
     return module

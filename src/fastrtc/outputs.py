@@ -30,6 +30,8 @@ class Outputs:
         """Give outputs to every reader, or keep them for the first one."""
         self.latest = outputs
         if not self._readers:
+            if len(self._unread) == OUTPUTS_KEPT:
+                metrics.dropped.add("output")
             self._unread.append(outputs)
         for reader in self._readers:
             reader.put(outputs)

@@ -146,7 +146,12 @@ class Session:
         hooks = [handler.on_dtmf] if on_dtmf is None else [on_dtmf, handler.on_dtmf]
         self._on_dtmf = [Hook(self, hook, "on_dtmf") for hook in hooks]
         self.thread = threading.get_ident()
-        self.driver = self._context.copy().run(handler._join, self)
+        try:
+            self.driver = self._context.copy().run(handler._join, self)
+        except BaseException as error:
+            self.span.failed(f"{type(error).__name__}: {error}")
+            self.span.end()
+            raise
 
     # From the transport.
 

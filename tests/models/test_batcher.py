@@ -441,10 +441,20 @@ class Sizes:
         return np.zeros(len(windows), np.float32), states
 
 
+async def many(batcher: VadBatcher) -> list[Caller]:
+    """Callers who have been heard, and of whom there are many."""
+    callers = [Caller(batcher) for _ in range(MANY)]
+    for caller in callers:
+        caller.feed(silence(1))
+    for caller in callers:
+        await caller.answered()
+    return callers
+
+
 async def test_windows_of_many_callers_are_gathered() -> None:
     net = Sizes()
-    batcher = VadBatcher(lambda: cast(SileroNet, net))
-    callers = [Caller(batcher) for _ in range(MANY)]
+    callers = await many(VadBatcher(lambda: cast(SileroNet, net)))
+    net.steps.clear()
     for caller in callers:
         caller.feed(silence(1))
     for caller in callers:
@@ -454,7 +464,18 @@ async def test_windows_of_many_callers_are_gathered() -> None:
 
 
 async def test_a_single_window_of_many_callers_does_not_wait_for_ever() -> None:
-    batcher = VadBatcher(lambda: cast(SileroNet, Sizes()))
-    callers = [Caller(batcher) for _ in range(MANY)]
+    callers = await many(VadBatcher(lambda: cast(SileroNet, Sizes())))
     callers[0].feed(silence(1))
     await callers[0].answered()
+
+
+async def test_callers_who_were_never_heard_are_not_among_the_many() -> None:
+    batcher = VadBatcher(lambda: cast(SileroNet, Sizes()))
+    for caller in [Caller(batcher) for _ in range(MANY)]:
+        caller.stream.close()
+    waiting = [Caller(batcher) for _ in range(MANY)]
+    await many(batcher)
+    assert batcher._callers == MANY
+    for caller in waiting:
+        caller.stream.close()
+    assert batcher._callers == MANY

@@ -139,7 +139,7 @@ class Replies:
     async def _ask(self, function: Callable[..., Any], utterance: Pcm | None, most: int) -> None:
         try:
             await self._handler.wait_for_args()
-        except (TimeoutError, asyncio.TimeoutError) as error:
+        except TimeoutError as error:
             self._asking = None
             self._fail(error, "waiting for inputs")
             return

@@ -43,7 +43,7 @@ class UdpPorts:
                 f"this host has none of the addresses {', '.join(addresses) or '(none)'}"
             )
         if self._ports is None:
-            return [_bound(address, 0) for address in usable]
+            return _bound_all(usable, 0)
         first, last = self._ports
         why = "it is in use"
         for _ in range(first, last + 1):

@@ -195,6 +195,18 @@ async def test_a_restart_of_a_call_that_is_gone_is_refused() -> None:
         await caller.hang_up()
 
 
+async def test_an_engine_that_raises_refuses_the_call_and_frees_its_slot() -> None:
+    class Broken:
+        def peer(self, events: Any, sound: Any) -> Any:
+            raise RuntimeError("no")
+
+    async with line(ReplyOnPause(echo), engine=Broken()) as (stream, http):
+        caller = Caller(http)
+        assert (await caller.post(await caller.offer()))["meta"]["error"] == "connection_failed"
+        assert not stream.connections
+        await caller.hang_up()
+
+
 async def test_a_call_that_ends_while_it_is_answered_leaves_nothing_behind() -> None:
     release = asyncio.Event()
 

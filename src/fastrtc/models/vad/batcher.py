@@ -83,10 +83,11 @@ class _BatchedStream:
         self.deliver: Deliver | None = deliver
         self.fail: Fail | None = fail
         self.state = np.zeros((2, 1, 128), np.float32)
-        self.pending: deque[NDArray[np.float32]] = deque()
+        self.pending: deque[tuple[float, NDArray[np.float32]]] = deque()
+        """Windows, and when each was queued."""
         self.in_turn = False
-        self.queued = 0.0
-        """When its turn was asked for."""
+        self.counted = False
+        """Whether it is one of the callers of whom there may be many."""
         self.behind = False
         """Whether a step was ever skipped."""
         self._windows = Windows()
@@ -123,19 +124,20 @@ class VadBatcher:
     def open(self, deliver: Deliver, fail: Fail) -> VadStream:
         """See `VadSource`."""
         self.prepare()
-        with self._wake:
-            self._callers += 1
         return _BatchedStream(self, deliver, fail)
 
     def submit(self, stream: _BatchedStream, window: NDArray[np.float32]) -> None:
         """Queue a window of a caller."""
         with self._wake:
+            if not stream.counted:
+                # Not before: calls that are never connected are not heard.
+                stream.counted = True
+                self._callers += 1
             if len(stream.pending) >= BACKLOG:
                 self._skip(stream)
-            stream.pending.append(window)
+            stream.pending.append((monotonic(), window))
             if not stream.in_turn:
                 stream.in_turn = True
-                stream.queued = monotonic()
                 self._turn.append(stream)
                 # Not for each: every notice is a switch of threads.
                 if len(self._turn) in (1, GATHERED):
@@ -144,7 +146,7 @@ class VadBatcher:
     def forget(self, stream: _BatchedStream) -> None:
         """Drop what waits of a caller, who has gone."""
         with self._wake:
-            self._callers -= 1
+            self._callers -= stream.counted
             stream.pending.clear()
 
     def _skip(self, stream: _BatchedStream) -> None:
@@ -165,10 +167,13 @@ class VadBatcher:
                 self._wake.wait_for(lambda: self._turn)
                 if self._callers >= MANY:
                     self._wake.wait_for(lambda: len(self._turn) >= GATHERED, GATHERED_WITHIN)
-                metrics.model_queue.note(monotonic() - self._turn[0].queued, "vad")
                 streams = [self._turn.popleft() for _ in range(min(BATCH, len(self._turn)))]
                 # A caller who has hung up meanwhile has nothing pending.
-                batch = [(s, s.pending.popleft()) for s in streams if s.pending]
+                taken = [(s, *s.pending.popleft()) for s in streams if s.pending]
+            now = monotonic()
+            for _, queued, _ in taken:
+                metrics.model_queue.note(now - queued, "vad")
+            batch = [(stream, window) for stream, _, window in taken]
             try:
                 if batch:
                     self._step(batch)
@@ -178,9 +183,8 @@ class VadBatcher:
                 for stream in streams:
                     stream.in_turn = bool(stream.pending)
                     if stream.in_turn:
-                        stream.queued = monotonic()
                         self._turn.append(stream)
-            del streams, batch
+            del streams, taken, batch
 
     def _step(self, batch: list[tuple[_BatchedStream, NDArray[np.float32]]]) -> None:
         streams = [stream for stream, _ in batch]

@@ -113,18 +113,18 @@ def reported_loss(report: bytes, ssrc: int) -> float | None:
     Returns:
         None where it says nothing of us, or makes no sense.
     """
-    found = None
-    while len(report) >= 8:
-        first, kind, words = struct.unpack_from("!BBH", report)
-        size = 4 * (words + 1)
-        if first >> 6 != 2 or size > len(report):
+    found, start = None, 0
+    while len(report) - start >= 8:
+        first, kind, words = struct.unpack_from("!BBH", report, start)
+        end = start + 4 * (words + 1)
+        if first >> 6 != 2 or end > len(report):
             break
-        begin = {SENDER_REPORT: 28, RECEIVER_REPORT: 8}.get(kind, size)
-        for at in range(begin, min(size, begin + 24 * (first & 0x1F)) - 23, 24):
+        begin = start + {SENDER_REPORT: 28, RECEIVER_REPORT: 8}.get(kind, end)
+        for at in range(begin, min(end, begin + 24 * (first & 0x1F)) - 23, 24):
             source, lost = struct.unpack_from("!II", report, at)
             if source == ssrc:
                 found = (lost >> 24) / 256
-        report = report[size:]
+        start = end
     return found
 
 

@@ -189,9 +189,9 @@ class Signalling:
         session.on_close(lambda: self._forget(call_id, line))
         handler = session.handler
         rates = handler.input_sample_rate, handler.output_sample_rate
-        # It is there at once: candidates may come before the answer is made.
-        line.peer = self.engine.peer(line, Sound(*rates, session.channels, self._opus))
         try:
+            # It is there at once: candidates may come before the answer is made.
+            line.peer = self.engine.peer(line, Sound(*rates, session.channels, self._opus))
             answer = await line.peer.answer(offer, await self._configure())
         except BaseException as error:
             ending = session.ending

@@ -21,7 +21,7 @@ from aiortc.rtcsctptransport import RTCSctpCapabilities, RTCSctpTransport
 from fastrtc import metrics
 from fastrtc.audio.convert import Pcm
 from fastrtc.audio.playout import FRAMES_PER_SECOND
-from fastrtc.transports.rtp import parse_rtp
+from fastrtc.transports.rtp import Quota, parse_rtp
 from fastrtc.transports.webrtc.aiortc_engine.gathering import MediaSockets
 from fastrtc.transports.webrtc.aiortc_engine.ice import IceLink
 from fastrtc.transports.webrtc.candidates import RemoteCandidate
@@ -34,6 +34,11 @@ from fastrtc.transports.webrtc.sdp import ANSWERED, Answerer, Offer, write_answe
 logger = logging.getLogger(__name__)
 
 SCTP_PORT: Final = 5000
+LARGEST_PACKET: Final = 1_500
+"""Bytes of a packet of media: what pylibsrtp has room for, and an Ethernet frame."""
+REPORTS: Final = 10
+REPORTS_AT_ONCE: Final = 20
+"""Reports of a client that are read in a second, and after a stall. Browsers send one or two."""
 REPORT_TICKS: Final = 125
 """Ticks of 20 ms between two RTCP reports (2.5 s)."""
 ALIVE_TICKS: Final = 10
@@ -60,7 +65,7 @@ class MediaDtls(RTCDtlsTransport):
 
     def _media_came(self, data: bytes) -> None:
         session, peer = self._rx_srtp, self._peer
-        if session is None or peer is None or len(data) < 2:
+        if session is None or peer is None or not 2 <= len(data) <= LARGEST_PACKET:
             return
         try:
             # Reports are told from media by their second byte (RFC 5761, 4).
@@ -101,6 +106,7 @@ class AiortcPeer:
         self._unsent: deque[str] = deque(maxlen=MESSAGES_KEPT)
         self._incoming: Incoming | None = None
         self._outgoing: Outgoing | None = None
+        self._reports = Quota(REPORTS, REPORTS_AT_ONCE)
         self._cname = secrets.token_hex(8)
         self._origin = secrets.randbits(62)
         self._version = 0
@@ -153,6 +159,8 @@ class AiortcPeer:
     def send_message(self, message: str) -> None:
         channel = self._channel
         if channel is None or channel.readyState != "open":
+            if len(self._unsent) == MESSAGES_KEPT:
+                metrics.dropped.add("unread_message")
             self._unsent.append(message)
         elif channel.bufferedAmount > MESSAGE_BYTES_WAITING:
             logger.warning("A client does not read its data channel: a message was dropped")
@@ -191,7 +199,9 @@ class AiortcPeer:
     def report_came(self, data: bytes) -> None:
         """A decrypted packet of reports came."""
         out = self._outgoing
-        if out is not None and (share := reported_loss(data, out.ssrc)) is not None:
+        if not self._reports.allows(time.monotonic()):
+            metrics.dropped.add("flood_packet")
+        elif out is not None and (share := reported_loss(data, out.ssrc)) is not None:
             out.lost(share)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
