@@ -89,53 +89,51 @@ class Homing:
         self, key: Key, span: Span, scope: Scope, incoming: Incoming, send: Send
     ) -> None:
         """Have an offer answered by the replica that has the call, or by one with room."""
-        answered = False
-        try:
-            answered = await self._try(key, span, scope, incoming, send)
-        finally:
-            # Its client may have gone meanwhile, too.
-            if not answered and key.call not in self._stream.connections:
-                await self._neighbours.release(key.call)
-
-    async def _try(
-        self, key: Key, span: Span, scope: Scope, incoming: Incoming, send: Send
-    ) -> bool:
-        """The same; whether another replica has the call now."""
         neighbours = self._neighbours
         # A caller who lost a call knows sooner than the board that its replica is gone.
         home = await neighbours.find(key.call, doubtful=key.again)
         near = await neighbours.home_of_page(key.page) if key.page else None
         # The board may not know it yet.
         avoid = {neighbours.replica} if self._stream.refusal is not None else set()
-        for _ in range(TRIES):
-            kind = "request" if home is not None else "call"
-            if home is None:
-                try:
+        kept = False  # whether there is a place that the call has not taken
+        try:
+            for _ in range(TRIES):
+                kind = "call" if home is None else "request"
+                if home is None:
+                    kept = True
                     home = await neighbours.place(
                         key.call, near=near, rather=bool(key.page), avoid=avoid
                     )
-                except Refused as refused:
-                    span.note(refused=refused.why)
-                    scope[REFUSED] = refused
-            if home is None:
-                break
-            try:
-                answer = await neighbours.messenger.pass_on(home, scope, incoming.whole or b"")
-            except Lost:
-                metrics.passed_on.add("lost")
-                await neighbours.lose(home)
-            else:
-                refusal = refusal_in(answer.body)
-                if refusal not in TURNED_DOWN:
+                if home is None:
+                    break
+                answer = await self._ask(home, scope, incoming)
+                refusal = "" if answer is None else refusal_in(answer.body)
+                if answer is not None and refusal not in TURNED_DOWN:
                     metrics.passed_on.add(kind)
                     span.note(passed_on=True, home=home.replica)
+                    kept = kept and (refusal != "" or answer.status >= 400)
                     await _give(send, answer)
-                    return not refusal and answer.status < 400
-            avoid.add(home.replica)
-            home = near = None
-        span.note(passed_on=False)
-        await self._app(scope, incoming.again(), send)
-        return False
+                    return
+                avoid.add(home.replica)
+                home = near = None
+            span.note(passed_on=False)
+            await self._app(scope, incoming.again(), send)
+        except Refused as refused:
+            span.note(refused=refused.why)
+            await self._app({**scope, REFUSED: refused}, incoming.again(), send)
+        finally:
+            # Its client may have gone meanwhile, too.
+            if kept and key.call not in self._stream.connections:
+                await neighbours.release(key.call)
+
+    async def _ask(self, home: Home, scope: Scope, incoming: Incoming) -> Answer | None:
+        """What another replica answers to an offer; None if it does not."""
+        try:
+            return await self._neighbours.messenger.pass_on(home, scope, incoming.whole or b"")
+        except Lost:
+            metrics.passed_on.add("lost")
+            await self._neighbours.lose(home)
+            return None
 
 
 def _is_small_json(scope: Scope) -> bool:
