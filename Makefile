@@ -24,7 +24,7 @@ define fetch-models
 @$(BIN)/fastrtc models fetch kokoro moonshine/tiny smart-turn || true
 endef
 
-# Their time is virtual: they take what time the others leave, as those wait for the most part.
+# Their time is virtual, so they may share the machine.
 VIRTUAL := tests/audio tests/bench tests/cluster tests/handlers tests/models tests/testing \
 	tests/transports/sip tests/transports/webrtc tests/turns tests/ui \
 	tests/transports/sockets/test_websocket_wire.py \
@@ -40,7 +40,7 @@ PAGES := tests/test_guide.py $(addprefix tests/e2e/test_,browser.py browser_sock
 	examples.py gradio.py turns.py)
 PYTEST = $(BIN)/python -m pytest
 
-.PHONY: demo test check virtual-tests timed-tests format docs clean
+.PHONY: demo test check format docs clean
 .DEFAULT_GOAL := test
 
 demo: $(VENV)/.core
@@ -51,18 +51,10 @@ test: check
 ifdef TESTS
 	$(PYTEST) $(TESTS)
 else
+	$(PYTEST) --numprocesses 2 $(VIRTUAL)
 	$(PYTEST) --numprocesses 2 --dist loadfile $(PAGES)
-	$(MAKE) --no-print-directory --jobs 2 virtual-tests timed-tests
-endif
-
-virtual-tests: $(VENV)/.dev
-	@mkdir -p build
-	@echo "The tests on virtual time are running beside the others, and are shown when they have ended."
-	@nice -n 19 $(PYTEST) --numprocesses 2 $(VIRTUAL) >build/virtual-tests.txt 2>&1; \
-		code=$$?; cat build/virtual-tests.txt; exit $$code
-
-timed-tests: $(VENV)/.dev
 	$(PYTEST) $(addprefix --ignore ,$(VIRTUAL) $(PAGES))
+endif
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check
