@@ -107,6 +107,7 @@ async def test_a_stream_whose_server_starts_again_takes_calls_again() -> None:
 
 
 APP = """
+import atexit
 from fastrtc import AsyncStreamHandler, Stream
 
 class Parrot(AsyncStreamHandler):
@@ -124,6 +125,7 @@ class Parrot(AsyncStreamHandler):
         return Parrot()
 
 stream = Stream(Parrot())
+atexit.register(print, "what the exit of a process is for", flush=True)
 """
 
 
@@ -163,7 +165,9 @@ async def test_sigterm_lets_calls_go_on_and_a_second_one_ends_them(tmp_path: Pat
             await eventually(lambda: bool(np.abs(inside.sound(since)).max(initial=0) > 4_000))
             server.send_signal(signal.SIGTERM)
             await inside.until("The server is stopping")
-            await asyncio.wait_for(server.wait(), 20)
+            rest = await asyncio.wait_for(server.stdout.read(), 20)
+            assert await asyncio.wait_for(server.wait(), 20) == 0
+            assert b"what the exit of a process is for" in rest
             await inside.hang_up()
             await late.hang_up()
     finally:

@@ -12,7 +12,7 @@ import httpx
 import pytest
 from opentelemetry import trace
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from starlette.applications import Starlette
 from starlette.datastructures import Headers
@@ -23,7 +23,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from fastrtc import AsyncStreamHandler, InterruptionPolicy, ReplyOnPause, Stream
 from fastrtc.testing import VirtualCall
-from fastrtc.tracing import Span, continued, onward
+from fastrtc.tracing import Span, continued, flush, onward
 from tests.handlers.lines import Advice, Audio, Line, Talker, noise, voice
 from tests.peers import Caller, make_stream
 
@@ -341,3 +341,15 @@ with VirtualCall(ReplyOnPause(print, startup_fn=greet)) as call:
     print(len(call.sounds))
 """
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "1"
+
+
+def test_what_is_over_is_exported_before_a_process_is_ended(exporter: Spans) -> None:
+    provider, late = trace.get_tracer_provider(), Spans()
+    assert isinstance(provider, TracerProvider)
+    batch = BatchSpanProcessor(late, schedule_delay_millis=60_000)
+    provider.add_span_processor(batch)
+    Span("of a replica that leaves").end()
+    assert not late.named("of a replica that leaves")
+    flush()
+    assert late.one("of a replica that leaves")
+    batch.shutdown()

@@ -9,7 +9,8 @@ import json
 import logging
 import signal
 import socket
-from collections.abc import AsyncIterator, Sequence
+import threading
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any, Final
@@ -230,8 +231,23 @@ def serve(
     options.setdefault("ws_max_size", 2 * LARGEST_MESSAGE)
     served = make_app(stream) if app is None else app
     # uvicorn ends well, and then raises what a signal asks for.
-    with contextlib.suppress(KeyboardInterrupt):
+    with _ending_like_others(), contextlib.suppress(KeyboardInterrupt):
         Server(uvicorn.Config(served, host=host, port=port, **options)).run()
+
+
+@contextlib.contextmanager
+def _ending_like_others() -> Iterator[None]:
+    """Let SIGTERM end what is inside as Ctrl-C does, and not the process in the middle: what comes
+    after is the user's, and spans are exported at the exit of the interpreter.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield  # Signals are none of its business.
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def warn_of_few_ports(stream: Stream) -> None:

@@ -24,6 +24,9 @@ NANOSECONDS: Final = 1_000_000_000
 RawHeaders = list[tuple[bytes, bytes]]
 """As ASGI has them: the names in small letters."""
 
+FLUSHED_WITHIN: Final = 5.0
+"""Seconds that spans have to be exported when a replica ends."""
+
 
 class Span:
     """A stretch of time, and what is said of it. On the event loop, except `enter`.
@@ -92,6 +95,18 @@ class Span:
             if error is not None:
                 self.failed(f"{type(error).__name__}: {error}")
             self._span.end()
+
+
+def flush() -> None:
+    """Have what is over exported now, where the process may be ended without another word.
+
+    It blocks, for `FLUSHED_WITHIN` at the most.
+    """
+    if INSTALLED:
+        # Only the provider of an SDK keeps spans back.
+        export = getattr(trace.get_tracer_provider(), "force_flush", None)
+        if export is not None:
+            export(round(FLUSHED_WITHIN * 1000))
 
 
 @contextlib.contextmanager

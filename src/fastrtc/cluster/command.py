@@ -6,7 +6,10 @@ import argparse
 import contextlib
 import logging
 import os
+import shlex
 import signal
+import socket
+import sys
 import time
 from pathlib import Path
 from typing import Any, Final
@@ -19,6 +22,8 @@ TOKEN: Final = Path.home() / ".ray" / "auth_token"
 UNCOUNTED: Final = 1_000
 """CPUs that Ray is told of where the machine is all that there is: what a replica reserves says on
 which host of a cluster it goes, and here there is one."""
+REACHED_WITHIN: Final = 2.0
+"""Seconds in which a proxy takes a connection."""
 ERROR_LINES: Final = 6
 """Of a replica's error, that are shown below it all."""
 
@@ -120,11 +125,19 @@ def run(options: argparse.Namespace) -> None:
     load_stream(options.target)  # so that a mistake in it is seen here, and now
     _start(options)
     _deploy(options)
+    if not _is_ours(options) and not _is_reached(options):
+        print(
+            f"\n  It is served, but not at port {options.port} of this machine: the proxies of a "
+            "Serve that runs already keep the host and the port that it was started with.",
+            flush=True,
+        )
+        return
     print(f"\n  Open http://{name_of(options.host)}:{options.port} and talk.", flush=True)
     if _is_ours(options):
         # Its port is another one each time, and other clusters may be on this machine.
         address = ray.get_runtime_context().gcs_address
-        print(f"  To update it: the same command with --address {address}\n", flush=True)
+        again = shlex.join(["fastrtc", *sys.argv[1:], "--address", address])
+        print(f"  To update it: {again}\n", flush=True)
         _stay(serve, options.name)
         ray.shutdown()
 
@@ -132,6 +145,16 @@ def run(options: argparse.Namespace) -> None:
 def _is_ours(options: argparse.Namespace) -> bool:
     """Whether the cluster begins and ends with this command."""
     return options.address is None
+
+
+def _is_reached(options: argparse.Namespace) -> bool:
+    """Whether a proxy of Serve's listens where the options say."""
+    from fastrtc.server import name_of
+
+    place = name_of(options.host), options.port
+    with contextlib.suppress(OSError), socket.create_connection(place, REACHED_WITHIN):
+        return True
+    return False
 
 
 def _prepare_ray(options: argparse.Namespace) -> None:

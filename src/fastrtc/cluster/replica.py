@@ -24,6 +24,7 @@ from fastrtc.loading import load, load_stream
 from fastrtc.server import STALLED, make_app
 from fastrtc.stream import Stream
 from fastrtc.threads import call_soon, keep
+from fastrtc.tracing import flush
 from fastrtc.transports.webrtc.place import read_place
 
 logger = logging.getLogger(__name__)
@@ -155,6 +156,8 @@ class Line:
 
     async def _depart(self) -> None:
         await self._leave()
+        # Serve ends the process soon.
+        await asyncio.to_thread(flush)
         await self._neighbours.close()
         await self._messenger.close()
         await self._door.close()
