@@ -352,4 +352,4 @@ def test_what_is_over_is_exported_before_a_process_is_ended(exporter: Spans) -> 
     assert not late.named("of a replica that leaves")
     flush()
     assert late.one("of a replica that leaves")
-    batch.shutdown()
+    batch.shutdown()  # type: ignore[no-untyped-call]

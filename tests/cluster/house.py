@@ -83,10 +83,10 @@ class Switchboard:
             raise Unreachable("it is told to be")
         return time.monotonic()
 
-    async def report(self, report: Report) -> list[Home]:
+    async def report(self, report: Report) -> tuple[list[Home], bool]:
         self.board.take(report, self.now())
         self.reports[report.replica] += 1
-        return self.board.homes(self.now())
+        return self.board.homes(self.now()), self.board.drains
 
     async def find(self, call_id: str, *, besides: str = "") -> Home | None:
         return self.board.find(call_id, self.now(), besides=besides)

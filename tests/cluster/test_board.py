@@ -47,6 +47,14 @@ def calls(count: int, prefix: str = "call") -> list[str]:
 # Placement.
 
 
+def test_the_calls_of_replicas_that_report_are_counted() -> None:
+    board = Board()
+    board.take(report("a", "ann", "bob"), START)
+    board.take(report("b", "cat"), START + 1)
+    assert board.calls(START + 1) == 3
+    assert board.calls(START + GONE + 0.5) == 1
+
+
 def test_a_call_goes_to_the_emptiest_replica() -> None:
     board = board_of(report("a", *calls(9)), report("b", *calls(4)), report("c", *calls(5)))
     assert board.place("new", "a", None, START) == home("b")

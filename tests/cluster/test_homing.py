@@ -221,8 +221,8 @@ async def test_a_replica_that_does_not_report_is_asked_whether_it_has_the_call()
         assert await first.neighbours.find("ann") is None
 
 
-async def _nowhere(report: Any) -> list[Home]:
-    return []
+async def _nowhere(report: Any) -> tuple[list[Home], bool]:
+    return [], False
 
 
 # Without a switchboard.

@@ -205,6 +205,23 @@ async def test_a_replica_that_closes_its_stream_says_that_it_leaves(pair: Pair) 
     assert await pair.here.stream.find_refusal() is None
 
 
+async def test_where_all_are_to_leave_each_is_told_and_the_refusal_says_so(pair: Pair) -> None:
+    told: list[str] = []
+    for replica in (pair.here, pair.there):
+        replica.neighbours.on_drain = lambda name=replica.name: told.append(name)  # type: ignore[misc]
+    await pair.house.told()
+    assert told == []
+    pair.house.switchboard.board.drains = True
+    await pair.house.told()
+    assert set(told) == {"a", "b"}
+    for replica in (pair.here, pair.there):
+        replica.stream._door.closing = True
+    await pair.house.told()
+    refusal = await pair.here.stream.find_refusal()
+    assert refusal is not None
+    assert refusal.error == "shutting_down"
+
+
 async def test_a_replica_that_is_closed_is_no_home_any_more() -> None:
     async with house(2) as there:
         first, second = there.replicas

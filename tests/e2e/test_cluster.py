@@ -296,6 +296,14 @@ async def test_sigterm_lets_calls_go_on_for_the_grace_and_leaves_nothing_behind(
         await asyncio.sleep(GRACE_AFTER_UPDATE / 2)
         for caller in callers:
             assert await hears_an_echo(caller)
+            # The address is there for them, and for nobody else.
+            candidate = {"webrtc_id": caller.id, "type": "ice-candidate", "candidate": None}
+            assert await caller.post(candidate) == {"status": "success"}
+        late = Caller(callers[0].http)
+        assert (await late.post(await late.offer()))["meta"]["error"] == "shutting_down"
+        await late.hang_up()
+        ready = await callers[0].http.get("/readyz")
+        assert (ready.status_code, ready.json()) == (503, {"status": "shutting_down"})
         for caller in callers:
             await caller.until("The server is stopping", seconds=15)
             assert time.monotonic() - at > GRACE_AFTER_UPDATE - 0.5

@@ -147,6 +147,8 @@ class Board:
     def __init__(self) -> None:
         self._posts: dict[str, Post] = {}
         self._began: float | None = None
+        self.drains = False
+        """Whether all replicas are to leave, as the stream is served no more."""
 
     def take(self, report: Report, now: float) -> None:
         """A replica says what it has."""
@@ -173,6 +175,10 @@ class Board:
     def homes(self, now: float) -> list[Home]:
         """The replicas that report."""
         return [post.home(now) for post in self._fresh(now)]
+
+    def calls(self, now: float) -> int:
+        """How many are live."""
+        return sum(len(post.report.calls) for post in self._fresh(now))
 
     def find(self, call_id: str, now: float, *, besides: str = "") -> Home | None:
         """Where a call is; None if no replica has it.

@@ -138,7 +138,7 @@ def run(options: argparse.Namespace) -> None:
         address = ray.get_runtime_context().gcs_address
         again = shlex.join(["fastrtc", *sys.argv[1:], "--address", address])
         print(f"  To update it: {again}\n", flush=True)
-        _stay(serve, options.name)
+        _stay(serve, options.name, options.grace)
         ray.shutdown()
 
 
@@ -231,12 +231,15 @@ def _from_anywhere(target: str) -> str:
     return f"{os.path.abspath(place)}{colon}{name}" if place.endswith(".py") else target
 
 
-def _stay(serve: Any, name: str) -> None:
+def _stay(serve: Any, name: str, grace: float) -> None:
     """Wait for a signal, then let the calls end; a second signal ends them at once."""
+    from fastrtc.cluster.switchboard import let_end
+
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with contextlib.suppress(KeyboardInterrupt):
         while True:
             time.sleep(3600)
     with contextlib.suppress(KeyboardInterrupt):
         print("  The calls that are live may end. Ctrl-C ends them now.", flush=True)
+        let_end(name, grace)
         serve.delete(name)

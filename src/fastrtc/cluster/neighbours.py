@@ -7,7 +7,7 @@ import base64
 import contextlib
 import logging
 import pickle
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Callable, Collection
 from typing import Any, Final, Protocol
 from urllib.parse import parse_qs, quote
 
@@ -42,8 +42,8 @@ logger = logging.getLogger(__name__)
 class Directory(Protocol):
     """What knows of all replicas; see `Board`. Every method raises `Unreachable`."""
 
-    async def report(self, report: Report) -> list[Home]:
-        """Say what is here, and be told of all replicas."""
+    async def report(self, report: Report) -> tuple[list[Home], bool]:
+        """Say what is here, and be told of all replicas, and whether they are to leave."""
 
     async def find(self, call_id: str, *, besides: str = "") -> Home | None:
         """See `Board.find`."""
@@ -97,6 +97,8 @@ class Neighbours:
         self._replica = replica
         self._slots = slots
         self._limit = limit
+        self.on_drain: Callable[[], object] = lambda: None
+        """Called, more than once, when all replicas are to leave."""
         self._address = ""
         self._messenger: Messenger | None = None
         self._homes: list[Home] = []
@@ -167,7 +169,12 @@ class Neighbours:
             room = await self._switchboard.room(self._limit)
         except Unreachable:
             return self._stream.refusal
-        return None if room > 0 else Refused("concurrency_limit_reached", limit=self._most)
+        if room > 0:
+            return None
+        own = self._stream.refusal
+        if own is not None and own.error == "shutting_down":
+            return own
+        return Refused("concurrency_limit_reached", limit=self._most)
 
     def set_input(self, call_id: str, args: list[Any]) -> None:
         """See `Elsewhere`."""
@@ -425,7 +432,9 @@ class Neighbours:
             leaving=self._leaving,
         )
         try:
-            self._homes = await self._switchboard.report(report)
+            self._homes, drains = await self._switchboard.report(report)
+            if drains:
+                self.on_drain()
         except Unreachable:
             metrics.unreachable.add()
 

@@ -96,6 +96,7 @@ class Line:
         self._neighbours = Neighbours(
             self.stream, self._switchboard, self._replica, settings.slots, limit
         )
+        self._neighbours.on_drain = self._sees_itself_leave
         self.stream.share(self._neighbours)
         # Another replica answers the telephone calls that one which is gone has lost.
         self.stream.returns.by_default = True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 import time
 from collections.abc import Callable, Collection
@@ -19,6 +20,10 @@ ANSWERS_WITHIN: Final = 1.0
 """Seconds."""
 RESTS: Final = 1.0
 """Seconds for which it is not asked after it did not answer."""
+DRAINS_WITHIN: Final = 1.0
+"""Seconds in which all replicas know that they are to leave: two reports."""
+ENDED_EVERY: Final = 0.2
+"""Seconds between two looks whether the last call has ended."""
 ENDS_KEPT: Final = 10_000
 """Telephone calls whose end is remembered."""
 LONELY: Final = 600.0
@@ -27,6 +32,8 @@ ON_THE_HEAD: Final = {"node:__internal_head__": 0.001}
 """A share of what only the head node of a cluster has: where that is gone, so is the cluster."""
 UNSURE: Final = "unsure"
 """What the actor answers where `Board` raises `Unreachable`."""
+
+logger = logging.getLogger(__name__)
 
 
 class SwitchboardActor:
@@ -49,11 +56,19 @@ class SwitchboardActor:
             self._watching = asyncio.create_task(self._watch())
         return self._secret
 
-    async def report(self, report: Report) -> list[Home]:
-        """A replica says what it has, and is told of all that do."""
+    async def report(self, report: Report) -> tuple[list[Home], bool]:
+        """A replica says what it has, and is told of all that do, and whether they are to leave."""
         self._heard = time.monotonic()
         self._board.take(report, self._heard)
-        return self._board.homes(self._heard)
+        return self._board.homes(self._heard), self._board.drains
+
+    async def drain(self) -> None:
+        """All replicas are to leave."""
+        self._board.drains = True
+
+    async def live(self) -> int:
+        """See `Board.calls`."""
+        return self._board.calls(time.monotonic())
 
     async def find(self, call_id: str, besides: str) -> Home | str | None:
         """See `Board.find`."""
@@ -116,12 +131,35 @@ class SwitchboardActor:
         ray.actor.exit_actor()
 
 
+def let_end(name: str, grace: float) -> None:
+    """Let the calls of a stream end while it still answers for them, and takes no more. It blocks.
+
+    Args:
+        name: of the stream's application.
+        grace: seconds that they have.
+    """
+    deadline = time.monotonic() + grace
+    try:
+        actor: Any = ray.get_actor(_title(name), NAMESPACE)
+        ray.get(actor.drain.remote(), timeout=DRAINS_WITHIN)
+        # Until then a replica may not know yet, and take one more.
+        time.sleep(DRAINS_WITHIN)
+        while time.monotonic() < deadline and ray.get(actor.live.remote(), timeout=DRAINS_WITHIN):
+            time.sleep(ENDED_EVERY)
+    except (ValueError, ray.exceptions.RayError) as error:
+        logger.warning("Nobody knows whether all calls have ended: %s", error)
+
+
+def _title(name: str) -> str:
+    return f"switchboard {VERSION} {name}"
+
+
 class Switchboard:
     """The way of a replica to the actor. On the event loop."""
 
     def __init__(self, name: str) -> None:
         """Find the actor, or start it. ``name``: of the stream's application."""
-        self._name = f"switchboard {VERSION} {name}"
+        self._name = _title(name)
         self._secret = secrets.token_hex()
         self._actor = self._found()
         self._rests_until = 0.0
@@ -131,10 +169,11 @@ class Switchboard:
         self._secret = await self._actor.join.remote()
         return self._secret
 
-    async def report(self, report: Report) -> list[Home]:
+    async def report(self, report: Report) -> tuple[list[Home], bool]:
         """See `SwitchboardActor.report`. Raises `Unreachable`."""
-        homes: list[Home] = await self._ask(lambda: self._actor.report.remote(report))
-        return homes
+        told: tuple[list[Home], bool]
+        told = await self._ask(lambda: self._actor.report.remote(report))
+        return told
 
     async def find(self, call_id: str, *, besides: str = "") -> Home | None:
         """See `Board.find`. Raises `Unreachable`."""
