@@ -348,6 +348,21 @@ async def test_a_caller_who_comes_back_over_a_socket_ends_the_lost_call_elsewher
         assert there.home_of("ann") is first
 
 
+async def test_a_lost_call_that_cannot_be_ended_elsewhere_is_not_doubled() -> None:
+    async with house(2) as there:
+        first, second = there.replicas
+        await there.offer_at(second, "ann")
+
+        async def broken(call_id: str, identity: Any) -> None:
+            raise RuntimeError("not today")
+
+        second.stream.make_way = broken  # type: ignore[method-assign]
+        with pytest.raises(Refused, match="connection_already_exists"):
+            await socket(first, "ann", reconnected=True)
+        await there.told()
+        assert there.home_of("ann") is second
+
+
 async def test_nobody_else_comes_back_to_a_call_of_a_replica_that_leaves() -> None:
     async with house(2, authorize=who) as there:
         first, second = there.replicas

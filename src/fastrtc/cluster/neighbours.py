@@ -306,7 +306,9 @@ class Neighbours:
             await reply(send, 413 if body is None else 200)
         elif scope["path"] == "/.fastrtc/end":
             body = await read_body(receive, LARGEST_INPUT)
-            if body is not None:
+            if body is None:
+                await reply(send, 413)
+            else:
                 await reply(send, 200, await self._make_way(call_id, pickle.loads(body)))
         elif scope["path"] in ("/.fastrtc/outputs", "/.fastrtc/latest"):
             incoming = Incoming(receive)
@@ -343,10 +345,16 @@ class Neighbours:
         """Let another replica end a call whose caller has lost it. Raises `Refused`."""
         path = f"/.fastrtc/end?call={quote(call_id, safe='')}"
         body = pickle.dumps(identity)
-        with contextlib.suppress(Lost, LookupError):  # it has ended
+        try:
             why = await self.messenger.ask(home, "POST", path, body, within=ENDED_WITHIN)
-            if why:
-                raise Refused(why.decode())
+        except LookupError:
+            return  # it has ended
+        except Lost:
+            if not await self._has(home, call_id):
+                return
+            why = b"connection_already_exists"
+        if why:
+            raise Refused(why.decode())
 
     async def _make_way(self, call_id: str, identity: Any) -> bytes:
         """End a call for its caller, who is elsewhere now; why not, if it is not ended."""
