@@ -356,7 +356,7 @@ async def test_a_lost_call_that_cannot_be_ended_elsewhere_is_not_doubled() -> No
         async def broken(call_id: str, identity: Any) -> None:
             raise RuntimeError("not today")
 
-        second.stream.make_way = broken  # type: ignore[method-assign]
+        second.stream.make_way = broken  # type: ignore[method-assign, assignment]
         with pytest.raises(Refused, match="connection_already_exists"):
             await socket(first, "ann", reconnected=True)
         await there.told()
