@@ -11,13 +11,11 @@ import asyncio
 import contextlib
 import json
 import secrets
-from collections.abc import Callable
 from time import perf_counter
 from typing import Any, Final, cast
 from urllib.error import HTTPError
 from urllib.request import ProxyHandler, Request, build_opener
 
-import aioice
 from aiortc import RTCDataChannel, RTCDataChannelParameters
 from aiortc.rtcdtlstransport import RTCDtlsFingerprint, RTCDtlsParameters
 from aiortc.rtcsctptransport import RTCSctpCapabilities, RTCSctpTransport
@@ -25,9 +23,15 @@ from aiortc.rtcsctptransport import RTCSctpCapabilities, RTCSctpTransport
 from fastrtc.bench.figures import PACKET
 from fastrtc.bench.sounds import Clip
 from fastrtc.transports.rtp import RtpPacket, parse_rtp, write_rtp
+from fastrtc.transports.webrtc.aiortc_engine.gathering import (
+    Connection,
+    MediaSockets,
+    as_aioice,
+)
 from fastrtc.transports.webrtc.aiortc_engine.peer import SCTP_PORT, MediaDtls
 from fastrtc.transports.webrtc.candidates import parse_candidate_text
 from fastrtc.transports.webrtc.media import FRAME_TICKS
+from fastrtc.transports.webrtc.place import MediaPlace
 from fastrtc.transports.webrtc.sdp import Offer, parse_offer
 
 CONNECT_SECONDS: Final = 15.0
@@ -40,7 +44,7 @@ class RefusedError(Exception):
     """The server did not take the call; the text is what it said."""
 
 
-class Link(aioice.Connection):
+class Link(Connection):
     """The datagram way to the server; stands below DTLS in the place of an ICE transport."""
 
     role = "controlling"
@@ -48,14 +52,8 @@ class Link(aioice.Connection):
 
     def __init__(self) -> None:
         super().__init__(ice_controlling=True, components=1)
-        self.on_media: Callable[[bytes], None] = lambda data: None
-
-    def data_received(self, data: bytes, component: int) -> None:
-        """See `aioice.Connection`: RFC 7983 says which packets are media."""
-        if data and 127 < data[0] < 192:
-            self.on_media(data)
-        else:
-            super().data_received(data, component)
+        self.on_media = lambda data: None
+        self.sockets = MediaSockets(MediaPlace())
 
     def send_now(self, data: bytes) -> None:
         """Send a datagram; to a host that needs no waiting."""
@@ -147,18 +145,7 @@ class Caller:
     async def _find_way(self, theirs: Offer) -> None:
         self._link.remote_username, self._link.remote_password = theirs.ufrag, theirs.password
         for text in theirs.candidates:
-            found = parse_candidate_text(text)
-            await self._link.add_remote_candidate(
-                aioice.Candidate(
-                    foundation=found.foundation,
-                    component=found.component,
-                    transport=found.transport,
-                    priority=found.priority,
-                    host=found.host,
-                    port=found.port,
-                    type=found.type,
-                )
-            )
+            await self._link.add_remote_candidate(as_aioice(parse_candidate_text(text)))
         await self._link.add_remote_candidate(None)
         await self._link.connect()
 

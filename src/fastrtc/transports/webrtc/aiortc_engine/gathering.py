@@ -1,4 +1,4 @@
-"""The candidates of our side: which sockets a connection opens, and what callers are told."""
+"""Connections and candidates: which sockets are opened, and what each side tells the other."""
 
 from __future__ import annotations
 
@@ -16,12 +16,29 @@ from aioice.ice import StunProtocol, server_reflexive_candidate
 from aioice.turn import UDP_SOCKET_BUFFER_SIZE
 
 from fastrtc.transports.ports import NoUdpPort, UdpPorts, is_own
+from fastrtc.transports.webrtc.candidates import RemoteCandidate
 from fastrtc.transports.webrtc.place import MediaPlace
 
 logger = logging.getLogger(__name__)
 
 GATHER_SECONDS: Final = 1.5
 """A STUN or TURN server that does not answer in this time is done without."""
+
+
+def as_aioice(candidate: RemoteCandidate) -> aioice.Candidate:
+    """A candidate of the far side, as aioice has it."""
+    return aioice.Candidate(
+        foundation=candidate.foundation,
+        component=candidate.component,
+        transport=candidate.transport,
+        priority=candidate.priority,
+        host=candidate.host,
+        port=candidate.port,
+        type=candidate.type,
+        related_address=candidate.related_host,
+        related_port=candidate.related_port,
+        tcptype=candidate.tcp_type,
+    )
 
 
 class MediaSockets:

@@ -12,7 +12,11 @@ import aioice
 from aiortc import RTCIceServer
 from aiortc.rtcicetransport import connection_kwargs
 
-from fastrtc.transports.webrtc.aiortc_engine.gathering import Connection, MediaSockets
+from fastrtc.transports.webrtc.aiortc_engine.gathering import (
+    Connection,
+    MediaSockets,
+    as_aioice,
+)
 from fastrtc.transports.webrtc.candidates import RemoteCandidate, parse_candidate_text
 from fastrtc.transports.webrtc.sdp import Offer
 
@@ -151,20 +155,8 @@ class IceLink:
         self._candidates += 1
         if candidate.transport != "udp" or self._candidates > MOST_CANDIDATES:
             return
-        ours = aioice.Candidate(
-            foundation=candidate.foundation,
-            component=candidate.component,
-            transport=candidate.transport,
-            priority=candidate.priority,
-            host=candidate.host,
-            port=candidate.port,
-            type=candidate.type,
-            related_address=candidate.related_host,
-            related_port=candidate.related_port,
-            tcptype=candidate.tcp_type,
-        )
         # An mDNS name takes up to a second to resolve, and the client's request need not wait.
-        task = asyncio.ensure_future(self._add(connection, ours))
+        task = asyncio.ensure_future(self._add(connection, as_aioice(candidate)))
         self._resolving.add(task)
         task.add_done_callback(self._resolving.discard)
         await asyncio.sleep(0)
